@@ -1,0 +1,66 @@
+# The front door. `make up` and `make test` need Python >= 3.11 with venv, make and a package registry.
+PYTHON ?= python3
+BIN := .venv/bin
+MESSAGES := hostpulse/v1
+
+.DEFAULT_GOAL := help
+.PHONY: help up test test-unit test-integration test-e2e check fmt proto proto-check lock bench clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .venv/server.stamp ## Run everything on this machine: database, gateway, alerting, agent
+	@exec $(BIN)/hostpulse up
+
+test: .venv/dev.stamp ## Run every test of the default suite
+	$(BIN)/pytest
+
+test-unit: .venv/dev.stamp ## Run the tests that need no process and no network
+	$(BIN)/pytest tests/unit
+
+test-integration: .venv/dev.stamp ## Run the tests against a real database and real sockets
+	$(BIN)/pytest tests/integration
+
+test-e2e: .venv/dev.stamp ## Run the tests of the whole system with real processes
+	$(BIN)/pytest tests/e2e
+
+check: .venv/dev.stamp proto-check ## Run the linters, the type checker and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+fmt: .venv/dev.stamp ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: .venv/dev.stamp ## Regenerate hostpulse/v1 from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. proto/hostpulse/v1/telemetry.proto
+
+proto-check: .venv/dev.stamp ## Fail when hostpulse/v1 is older than proto/
+	@mkdir -p .venv/proto && $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=.venv/proto --pyi_out=.venv/proto --grpc_python_out=.venv/proto proto/hostpulse/v1/telemetry.proto
+	@for f in telemetry_pb2.py telemetry_pb2.pyi telemetry_pb2_grpc.py; do \
+	  cmp -s .venv/proto/$(MESSAGES)/$$f $(MESSAGES)/$$f || { echo "$(MESSAGES)/$$f is stale: run 'make proto'" >&2; exit 1; }; done
+
+lock: .venv/dev.stamp ## Resolve requirements/*.txt anew
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/agent.txt
+	$(BIN)/uv pip compile pyproject.toml --extra server --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/server.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/dev.txt
+
+clean: ## Remove the virtual environment
+	rm -rf .venv
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "hostpulse needs Python 3.11 or newer: install python3, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hostpulse needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -V): run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "hostpulse needs Python's venv: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/server.stamp: .venv/bin/python requirements/server.txt
+	$(BIN)/pip install -q --require-hashes -r requirements/server.txt
+	$(BIN)/pip install -q --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/server.stamp requirements/dev.txt
+	$(BIN)/pip install -q --require-hashes -r requirements/dev.txt
+	@touch $@
