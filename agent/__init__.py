@@ -1,0 +1,1 @@
+"""The agent process: collectors, runner, buffer, uplink."""

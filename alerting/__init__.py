@@ -1,0 +1,1 @@
+"""The alert worker: rules, evaluation, state, notifiers."""

@@ -1,0 +1,1 @@
+"""The hostpulse command."""

@@ -1,0 +1,1 @@
+"""The gateway process: sessions, ingest, auth, gRPC server."""
