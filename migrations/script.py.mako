@@ -1,0 +1,18 @@
+"""${message}."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    """Say what appears."""
+    op.execute("")
+
+
+def downgrade() -> None:
+    """Say what disappears."""
+    op.execute("")

@@ -1,0 +1,74 @@
+"""The raw tables, one per family of metrics."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from storage import engines
+
+revision = "0002"
+down_revision = "0001"
+
+# Beside `time timestamptz, server_id integer`. Written out, not taken from the catalog: an applied
+# migration never changes.
+TABLES = {
+    "cpu": """
+        usage_percent real, user_percent real, system_percent real, nice_percent real,
+        idle_percent real, iowait_percent real, irq_percent real, softirq_percent real,
+        steal_percent real, load1 real, load5 real, load15 real, load1_per_core real,
+        context_switches_per_s real, interrupts_per_s real, core_usage_percent real[]
+    """,
+    "memory": """
+        total_bytes bigint, used_bytes bigint, used_percent real, available_bytes bigint,
+        available_percent real, free_bytes bigint, buffers_bytes bigint, cached_bytes bigint,
+        swap_total_bytes bigint, swap_used_bytes bigint, swap_used_percent real,
+        page_faults_per_s real, major_page_faults_per_s real
+    """,
+    "disk_usage": """
+        mount text NOT NULL, device text, fstype text, total_bytes bigint, used_bytes bigint,
+        free_bytes bigint, used_percent real, inodes_total bigint, inodes_used bigint,
+        inodes_used_percent real
+    """,
+    "disk_io": """
+        device text NOT NULL, read_bytes_per_s real, write_bytes_per_s real, reads_per_s real,
+        writes_per_s real, await_ms real, read_await_ms real, write_await_ms real,
+        queue_length real, utilization_percent real
+    """,
+    "network": """
+        interface text NOT NULL, rx_bytes_per_s real, tx_bytes_per_s real, rx_packets_per_s real,
+        tx_packets_per_s real, rx_drops_per_s real, tx_drops_per_s real, rx_errors_per_s real,
+        tx_errors_per_s real, packet_loss_percent real, speed_mbps real, utilization_percent real
+    """,
+    "tcp": """
+        total integer, established integer, syn_sent integer, syn_recv integer,
+        fin_wait1 integer, fin_wait2 integer, time_wait integer, close integer,
+        close_wait integer, last_ack integer, listen integer, closing integer
+    """,
+    "process": """
+        pid integer NOT NULL, name text, username text, cmdline text, cpu_percent real,
+        memory_rss_bytes bigint, memory_percent real, cpu_rank integer, memory_rank integer
+    """,
+    "pressure": """
+        cpu_some_avg10 real, memory_some_avg10 real, memory_full_avg10 real, io_some_avg10 real,
+        io_full_avg10 real
+    """,
+    "custom": "name text NOT NULL, labels jsonb NOT NULL DEFAULT '{}', value double precision",
+    "agent_health": """
+        cpu_percent real, memory_rss_bytes bigint, collect_ms real, spool_batches integer,
+        spool_bytes bigint, sent_batches integer, failed_sends integer, dropped_samples integer,
+        clock_offset_ms real, stuck_collectors integer
+    """,
+}
+
+
+def upgrade() -> None:
+    """Create each table the way the recorded engine keeps it."""
+    engine = engines.recorded(op.get_bind())
+    for name, columns in TABLES.items():
+        for statement in engine.create_table_sql(name, columns):
+            op.execute(statement)
+
+
+def downgrade() -> None:
+    """Drop the tables with all their samples."""
+    op.execute(f"DROP TABLE {', '.join(TABLES)} CASCADE")

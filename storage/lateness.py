@@ -1,0 +1,14 @@
+"""The one chain of how old a sample may be.
+
+spool age <= accept late < refresh start offset < raw retention - 1 chunk: refreshing a region
+whose raw data was dropped would erase its rollups.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+SPOOL_MAX_AGE = timedelta(hours=24)
+ACCEPT_LATE = timedelta(days=6)
+RAW_RETENTION = timedelta(days=7)
+ACCEPT_EARLY = timedelta(minutes=10)  # HTTP only: agents' clocks are corrected instead
