@@ -1,0 +1,201 @@
+"""Who is calling: a key becomes a principal, or the call is refused.
+
+A good key is looked up again after one second, so a revocation takes effect within one. While the
+database is away a key that was good in the last five minutes stays good: agents keep their streams,
+and what they send waits for the database anyway. Held in memory are hashes, never keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import asyncpg
+
+from hostpulse import errors
+from storage import keys
+
+if TYPE_CHECKING:
+    from hostpulse.clock import Clock
+    from storage.database import Pool
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+RECHECK_NS = 1_000_000_000
+TRUSTED_WITHOUT_DATABASE_NS = 300 * 1_000_000_000
+TOUCH_NS = 60 * 1_000_000_000  # how often the last use of a key is written down
+LOOKUP_TIMEOUT_S = 2.0
+REMEMBERED_MAX = 20_000  # good keys; the least recently used goes first
+REFUSED_MAX = 10_000
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)  # OSError includes TimeoutError
+
+
+class Unauthenticated(errors.Permanent):
+    """A valid API key is needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who is calling, and what they may do."""
+
+    key_id: int
+    prefix: str
+    role: keys.Role
+    server_names: frozenset[str]
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything is allowed."""
+        return self.role is keys.Role.ADMIN
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the history of all servers may be read."""
+        return self.role in {keys.Role.ADMIN, keys.Role.READER}
+
+    def may_write(self, server_name: str) -> bool:
+        """Whether samples of this server may be sent."""
+        return self.is_admin or (self.role in keys.BOUND_ROLES and server_name in self.server_names)
+
+
+@dataclass(slots=True)
+class _Known:
+    """A key that was good at `verified_ns`, and is taken as good until `recheck_ns`."""
+
+    principal: Principal
+    expires_wall_ns: int | None
+    verified_ns: int
+    recheck_ns: int
+
+
+def bearer(authorization: str | None) -> str | None:
+    """Return the key of `Authorization: Bearer …` (RFC 6750); None if there is none."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
+
+
+class Authenticator:
+    """Checks keys against the database, at most once a second each.
+
+    Args:
+        pool: for queries; opened and closed by its owner.
+        clock: the monotonic one ages the cache, the wall's ends expiring keys between two looks.
+    """
+
+    def __init__(self, pool: Pool, *, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._refused: OrderedDict[bytes, int] = OrderedDict()
+        self._touched: OrderedDict[int, int] = OrderedDict()
+        self._looking: dict[bytes, asyncio.Task[Principal]] = {}
+
+    async def authenticate(self, key: str | None) -> Principal:
+        """Return who bears this key.
+
+        Raises:
+            Unauthenticated: there is none, or it is unknown, revoked or expired.
+            Retryable: the database can't be asked, and the key was not good lately.
+        """
+        if not key:
+            raise Unauthenticated("expected an API key, got none")
+        if keys.prefix_of(key) is None:
+            raise Unauthenticated("expected an API key that begins with hp_, got something else")
+        digest = keys.digest(key)
+        now = self._clock.monotonic_ns()
+        known = self._known.get(digest)
+        if known and now < known.recheck_ns:
+            self._known.move_to_end(digest)
+            return self._unexpired(known)
+        refused_ns = self._refused.get(digest)
+        if refused_ns is not None and now < refused_ns + RECHECK_NS:
+            raise Unauthenticated("the API key is unknown, revoked or expired")
+        return await self._look_once(digest, key)
+
+    async def _look_once(self, digest: bytes, key: str) -> Principal:
+        """Look a key up; those who ask for the same key meanwhile wait for the same answer."""
+        looking = self._looking.get(digest)
+        if looking is None:
+            looking = asyncio.create_task(self._look(digest, key), name="authenticate")
+            self._looking[digest] = looking
+            looking.add_done_callback(lambda task: self._looked(digest, task))
+        # One caller who goes away must not take the answer from the others.
+        return await asyncio.shield(looking)
+
+    def _looked(self, digest: bytes, task: asyncio.Task[Principal]) -> None:
+        """Forget a finished look-up; its error belongs to the callers, if any are left."""
+        del self._looking[digest]
+        if not task.cancelled():
+            task.exception()
+
+    async def _look(self, digest: bytes, key: str) -> Principal:
+        """Ask the database."""
+        try:
+            async with (
+                asyncio.timeout(LOOKUP_TIMEOUT_S),
+                self._pool.acquire(timeout=LOOKUP_TIMEOUT_S) as connection,
+            ):
+                found = await keys.verify(connection, key)
+        except AWAY as error:
+            return self._without_database(digest, error)
+        now = self._clock.monotonic_ns()
+        if found is None:
+            self._known.pop(digest, None)
+            _remember(self._refused, digest, now, REFUSED_MAX)
+            raise Unauthenticated("the API key is unknown, revoked or expired")
+        self._refused.pop(digest, None)
+        known = _Known(
+            principal=Principal(
+                key_id=found.id,
+                prefix=found.prefix,
+                role=found.role,
+                server_names=frozenset(found.server_names),
+            ),
+            expires_wall_ns=int(found.expires_at.timestamp() * 1e9) if found.expires_at else None,
+            verified_ns=now,
+            recheck_ns=now + RECHECK_NS,
+        )
+        _remember(self._known, digest, known, REMEMBERED_MAX)
+        await self._touch(found.id)
+        return known.principal
+
+    async def _touch(self, key_id: int) -> None:
+        """Write down now and then that a key is in use; failing that, it is used all the same."""
+        now = self._clock.monotonic_ns()
+        touched_ns = self._touched.get(key_id)
+        if touched_ns is not None and now < touched_ns + TOUCH_NS:
+            return
+        _remember(self._touched, key_id, now, REMEMBERED_MAX)
+        with contextlib.suppress(*AWAY):
+            async with (
+                asyncio.timeout(LOOKUP_TIMEOUT_S),
+                self._pool.acquire(timeout=LOOKUP_TIMEOUT_S) as connection,
+            ):
+                await keys.touch(connection, key_id)
+
+    def _without_database(self, digest: bytes, error: Exception) -> Principal:
+        """Trust what was good lately, and leave the database alone for a moment."""
+        now = self._clock.monotonic_ns()
+        known = self._known.get(digest)
+        if known and now < known.verified_ns + TRUSTED_WITHOUT_DATABASE_NS:
+            known.recheck_ns = now + RECHECK_NS
+            return self._unexpired(known)
+        raise errors.Retryable("the API key can't be checked: the database is away") from error
+
+    def _unexpired(self, known: _Known) -> Principal:
+        """Return the principal of a key whose time has not run out since it was looked up."""
+        if known.expires_wall_ns is not None and self._clock.wall_ns() >= known.expires_wall_ns:
+            raise Unauthenticated("the API key is unknown, revoked or expired")
+        return known.principal
+
+
+def _remember(cache: OrderedDict[K, V], key: K, value: V, maximum: int) -> None:
+    """Put a value at the young end of a cache and drop the oldest beyond its maximum."""
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > maximum:
+        cache.popitem(last=False)
