@@ -141,6 +141,7 @@ def evaluate(
             sample.load1_per_core = after.load[0] / len(after.cores)
     if before is None:
         return sample
+    sample.MergeFrom(shares(time_spent(before.total, after.total)))
     sample.MergeFrom(
         telemetry_pb2.CpuSample(
             context_switches_per_s=rates.per_second(
@@ -151,24 +152,40 @@ def evaluate(
             ),
         )
     )
-    spent = time_spent(before.total, after.total)
-    if spent is not None:
-        shares = {
-            f"{state}_percent": rates.percent(part, _sum(spent))
-            for state, part in zip(STATES, spent, strict=True)
-        }
-        sample.MergeFrom(
-            telemetry_pb2.CpuSample(usage_percent=usage_percent(spent), **shares)  # pyright: ignore[reportArgumentType] # all of them are shares
-        )
-    usage = {
-        number: usage_percent(time_spent(before.cores.get(number), times))
-        for number, times in after.cores.items()
-    }
-    if any(value is not None for value in usage.values()):
-        sample.core_usage_percent.extend(
-            _or_nan(usage.get(number)) for number in range(max(usage) + 1)
-        )
+    sample.core_usage_percent.extend(core_usage_percents(before.cores, after.cores))
     return sample
+
+
+def shares(spent: Times | None) -> telemetry_pb2.CpuSample:
+    """Say how the time of all cores was spent, in percent of the whole."""
+    if spent is None:
+        return telemetry_pb2.CpuSample()
+    whole = _sum(spent)
+    user, nice, system, idle, iowait, irq, softirq, steal = (
+        rates.percent(part, whole) for part in spent
+    )
+    return telemetry_pb2.CpuSample(
+        usage_percent=usage_percent(spent),
+        user_percent=user,
+        nice_percent=nice,
+        system_percent=system,
+        idle_percent=idle,
+        iowait_percent=iowait,
+        irq_percent=irq,
+        softirq_percent=softirq,
+        steal_percent=steal,
+    )
+
+
+def core_usage_percents(before: Mapping[int, Times], after: Mapping[int, Times]) -> list[float]:
+    """Usage at the place of each core's number, NaN for one that is off or came back just now."""
+    usage = {
+        number: usage_percent(time_spent(before.get(number), times))
+        for number, times in after.items()
+    }
+    if all(value is None for value in usage.values()):
+        return []
+    return [_or_nan(usage.get(number)) for number in range(max(usage) + 1)]
 
 
 def time_spent(before: Times | None, after: Times | None) -> Times | None:

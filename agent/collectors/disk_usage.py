@@ -8,11 +8,10 @@ until that thread has come back, and is counted in `stuck`.
 from __future__ import annotations
 
 import os
-import stat
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from agent import rates
@@ -71,16 +70,16 @@ class DiskUsageCollector:
             points=self._settings.mounts,
             filesystems=self._settings.filesystems,
         )
-        self._probes = {key: probe for key, probe in self._probes.items() if probe.is_stuck}
+        self._probes = {key: probe for key, probe in self._probes.items() if probe.is_running}
         free = [key for key in groups if key not in self._probes]
         samples: list[telemetry_pb2.DiskUsageSample] = []
         for start in range(0, len(free), PROBES_AT_ONCE):
             wave = free[start : start + PROBES_AT_ONCE]
             for key in wave:
                 self._probes[key] = _Probe(groups[key], self._room_of)
-            deadline_s = time.monotonic() + self._settings.mount_timeout_s
+            deadline_s = self._machine.clock() + self._settings.mount_timeout_s
             for key in wave:
-                answer = self._probes[key].answer(deadline_s - time.monotonic())
+                answer = self._probes[key].answer(deadline_s - self._machine.clock())
                 if answer is not None:
                     samples.append(evaluate(*answer))
         return samples
@@ -93,16 +92,22 @@ class _Probe:
         self._group = group
         self._room_of = room_of
         self._answer: tuple[Mount, Room] | None = None
+        self._is_overdue = False
         self._thread = threading.Thread(target=self._ask, name="disk-usage", daemon=True)
         self._thread.start()
 
     @property
-    def is_stuck(self) -> bool:
+    def is_running(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def is_stuck(self) -> bool:
+        return self._is_overdue and self.is_running
 
     def answer(self, timeout_s: float) -> tuple[Mount, Room] | None:
         self._thread.join(max(timeout_s, 0.0))
-        return None if self._thread.is_alive() else self._answer
+        self._is_overdue = self.is_running
+        return None if self._is_overdue else self._answer
 
     def _ask(self) -> None:
         for mount in self._group:
@@ -117,7 +122,7 @@ class _Probe:
 
 def look(point: str) -> Room | None:
     """Ask the kernel; container engines bind single files, which no user calls a mount."""
-    if not stat.S_ISDIR(os.stat(point).st_mode):
+    if not Path(point).is_dir():
         return None
     told = os.statvfs(point)
     return room(

@@ -27,7 +27,7 @@ NOT_TO_BE_HAD = frozenset(
         errno.ESRCH,
     }
 )
-CHUNK_BYTES = 65536
+CHUNK_BYTES = 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
