@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SqlType = Literal["real", "double precision", "integer", "bigint", "text", "jsonb", "real[]"]
+SqlType = Literal["real", "double precision", "bigint", "text", "jsonb", "real[]"]
 
 GIBIBYTE = float(1 << 30)  # people's GB of memory and disks
 MEGABYTE = 1e6  # disk rates are decimal
@@ -174,7 +174,7 @@ TCP = Table(
     name="tcp",
     labels=(),
     values=_columns(
-        "integer",
+        "bigint",
         "total established syn_sent syn_recv fin_wait1 fin_wait2 time_wait close close_wait "
         "last_ack listen closing",
     ),
@@ -183,14 +183,14 @@ PROCESS = Table(
     name="process",
     series=("pid", "name", "username"),
     labels=(
-        *_columns("integer", "pid", quantity=False),
+        *_columns("bigint", "pid", quantity=False),
         *_labels("name username cmdline"),
     ),
     values=(
         *_columns("real", "cpu_percent"),
         *_columns("bigint", "memory_rss_bytes"),
         *_columns("real", "memory_percent"),
-        *_columns("integer", "cpu_rank memory_rank"),
+        *_columns("bigint", "cpu_rank memory_rank"),
     ),
 )
 PRESSURE = Table(
@@ -214,11 +214,11 @@ AGENT_HEALTH = Table(
         *_columns("real", "cpu_percent"),
         *_columns("bigint", "memory_rss_bytes"),
         *_columns("real", "collect_ms"),
-        *_columns("integer", "spool_batches"),
+        *_columns("bigint", "spool_batches"),
         *_columns("bigint", "spool_bytes"),
-        *_columns("integer", "sent_batches failed_sends dropped_samples"),
+        *_columns("bigint", "sent_batches failed_sends dropped_samples"),
         *_columns("real", "clock_offset_ms"),
-        *_columns("integer", "stuck_collectors"),
+        *_columns("bigint", "stuck_collectors"),
     ),
 )
 

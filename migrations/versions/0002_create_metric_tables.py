@@ -10,7 +10,7 @@ revision = "0002"
 down_revision = "0001"
 
 # Beside `time timestamptz, server_id integer`. Written out, not taken from the catalog: an applied
-# migration never changes.
+# migration never changes. Counts are bigint because the wire's are unsigned: each one fits.
 TABLES = {
     "cpu": """
         usage_percent real, user_percent real, system_percent real, nice_percent real,
@@ -40,13 +40,13 @@ TABLES = {
         tx_errors_per_s real, packet_loss_percent real, speed_mbps real, utilization_percent real
     """,
     "tcp": """
-        total integer, established integer, syn_sent integer, syn_recv integer,
-        fin_wait1 integer, fin_wait2 integer, time_wait integer, close integer,
-        close_wait integer, last_ack integer, listen integer, closing integer
+        total bigint, established bigint, syn_sent bigint, syn_recv bigint,
+        fin_wait1 bigint, fin_wait2 bigint, time_wait bigint, close bigint,
+        close_wait bigint, last_ack bigint, listen bigint, closing bigint
     """,
     "process": """
-        pid integer NOT NULL, name text, username text, cmdline text, cpu_percent real,
-        memory_rss_bytes bigint, memory_percent real, cpu_rank integer, memory_rank integer
+        pid bigint NOT NULL, name text, username text, cmdline text, cpu_percent real,
+        memory_rss_bytes bigint, memory_percent real, cpu_rank bigint, memory_rank bigint
     """,
     "pressure": """
         cpu_some_avg10 real, memory_some_avg10 real, memory_full_avg10 real, io_some_avg10 real,
@@ -54,9 +54,9 @@ TABLES = {
     """,
     "custom": "name text NOT NULL, labels jsonb NOT NULL DEFAULT '{}', value double precision",
     "agent_health": """
-        cpu_percent real, memory_rss_bytes bigint, collect_ms real, spool_batches integer,
-        spool_bytes bigint, sent_batches integer, failed_sends integer, dropped_samples integer,
-        clock_offset_ms real, stuck_collectors integer
+        cpu_percent real, memory_rss_bytes bigint, collect_ms real, spool_batches bigint,
+        spool_bytes bigint, sent_batches bigint, failed_sends bigint, dropped_samples bigint,
+        clock_offset_ms real, stuck_collectors bigint
     """,
 }
 

@@ -1,0 +1,197 @@
+"""From a MetricBatch to rows for COPY: the one place where messages and tables meet.
+
+A dataclass a row would cost more than the database does, so rows are tuples in the order of the
+catalog, built by one compiled expression a family. What is checked is what PostgreSQL would
+refuse or should not keep; a bad sample is left out and named by its index, the rest is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from hostpulse.v1 import telemetry_pb2 as pb
+from storage import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    Row = tuple[Any, ...]
+
+TEXT_MAX_CHARS = 4096
+LABEL_MAX_CHARS = 1024  # of what tells series apart: it becomes part of keys
+LABELS_MAX = 32
+SHARE_MAX_PERCENT = 100.01  # rounding of 32-bit floats
+BIGINT_MAX = (1 << 63) - 1
+
+# Families whose percentages are shares of a whole. A process may use several cores, and a disk's
+# or an interface's utilization may pass 100 by the jitter of two clocks.
+_SHARES = {
+    table: [
+        table.columns.index(c.name)
+        for c in table.values
+        if c.sql_type == "real" and c.unit == "percent"
+    ]
+    for table in (catalog.CPU, catalog.MEMORY, catalog.DISK_USAGE, catalog.PRESSURE)
+}
+_REQUIRED = {"mount", "device", "interface", "name"}  # where they tell series apart
+_MAY_BE_NEGATIVE = {"agent_health.clock_offset_ms", "custom.value"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The rows of a batch by table, and what was left out of them."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict[str, "list[Row]"])
+    rejected: list[pb.RejectedSample] = field(default_factory=list[pb.RejectedSample])
+
+
+def _expression(table: catalog.Table) -> str:
+    """Write the tuple of one sample `m` as an expression.
+
+    Every scalar may be missing, and asking `HasField` for each costs three times as much as
+    asking only where the value is falsy.
+    """
+    message = pb.MetricBatch.DESCRIPTOR.fields_by_name[table.name].message_type
+    assert message is not None  # noqa: S101 - every family is a message; said for the type checker
+    parts = ["time", "server_id"]
+    for column in (*table.labels, *table.values):
+        name = column.name
+        if column.sql_type == "real[]":
+            parts.append(f"[v if v == v else None for v in m.{name}] or None")
+        elif column.sql_type == "jsonb":
+            parts.append(f"dict(m.{name})")
+        elif not message.fields_by_name[name].has_presence:
+            parts.append(f"m.{name}")
+        else:
+            parts.append(f'm.{name} or (m.{name} if m.HasField("{name}") else None)')
+    return f"lambda m, time, server_id: ({', '.join(parts)})"
+
+
+class _Family:
+    """How one table's samples become rows, and what is wrong with a row."""
+
+    def __init__(self, table: catalog.Table) -> None:
+        self.table = table
+        self.repeated = pb.MetricBatch.DESCRIPTOR.fields_by_name[table.name].is_repeated
+        # Compiled from the catalog when this module is imported; nothing of a message gets here.
+        self.row: Callable[[Any, datetime, int], Row] = eval(_expression(table))  # noqa: S307
+        self.first_value = 2 + len(table.labels)
+        self.arrays = table.values[-1].sql_type == "real[]"  # an array stands last
+        self.texts = [table.columns.index(c.name) for c in table.labels if c.sql_type == "text"]
+        self.keys = [table.columns.index(name) for name in table.series if name in _REQUIRED]
+        self.shares = _SHARES.get(table, [])
+        self.signed = {
+            table.columns.index(c.name)
+            for c in table.values
+            if f"{table.name}.{c.name}" in _MAY_BE_NEGATIVE
+        }
+
+    def samples(self, batch: pb.MetricBatch) -> Sequence[Any]:
+        """Return the family's samples in a batch."""
+        name = self.table.name
+        if self.repeated:
+            return getattr(batch, name)
+        return (getattr(batch, name),) if batch.HasField(name) else ()  # pyright: ignore[reportArgumentType]
+
+    def looks_sound(self, rows: list[Row]) -> bool:
+        """Check all rows at once at the speed of C; False means that a closer look is due.
+
+        A NaN shows in the sum, an infinity in the maximum, a negative in the minimum.
+        """
+        first = self.first_value
+        if self.arrays:
+            numbers = [v for row in rows for v in chain(row[first:-1], row[-1] or ()) if v]
+        else:
+            numbers = [v for row in rows for v in row[first:] if v]
+        if numbers and not (min(numbers) >= 0 and max(numbers) < BIGINT_MAX and sum(numbers) > 0):
+            return False
+        for i in self.shares:
+            if any((row[i] or 0) > SHARE_MAX_PERCENT for row in rows):
+                return False
+        texts = [row[i] for i in self.texts for row in rows if row[i]]
+        if len(texts) < len(self.keys) * len(rows) or self.table is catalog.CUSTOM:
+            return False
+        return not texts or (max(map(len, texts)) <= LABEL_MAX_CHARS and "\0" not in "".join(texts))
+
+    def fault(self, row: Row) -> str | None:
+        """Return what is wrong with a row in words, None where nothing is."""
+        for i in (*self.texts, *self.keys):
+            name, value = self.table.columns[i], row[i]
+            if not isinstance(value, str):
+                continue
+            if not value and i in self.keys:
+                return f"{name}: expected a name, got an empty one"
+            most = LABEL_MAX_CHARS if i in self.keys else TEXT_MAX_CHARS
+            if len(value) > most or "\0" in value:
+                return f"{name}: expected at most {most} characters without NUL, got {value[:40]!r}"
+        for i in range(self.first_value, len(row)):
+            column = self.table.columns[i]
+            values: Iterable[float | None] = row[i] or () if isinstance(row[i], list) else (row[i],)
+            for value in values:
+                if value is None:
+                    continue
+                if not math.isfinite(value) or abs(value) > BIGINT_MAX:
+                    return f"{column}: expected a finite number, got {value}"
+                if value < 0 and i not in self.signed:
+                    return f"{column}: expected 0 or more, got {value}"
+                if value > SHARE_MAX_PERCENT and (i in self.shares or isinstance(row[i], list)):
+                    return f"{column}: expected at most 100 percent, got {value}"
+        if self.table is catalog.CUSTOM:
+            return _custom_fault(row[3])
+        return None
+
+
+def _custom_fault(labels: dict[str, str]) -> str | None:
+    """Return what is wrong with the labels of a custom metric."""
+    if len(labels) > LABELS_MAX:
+        return f"labels: expected at most {LABELS_MAX}, got {len(labels)}"
+    for text in chain(labels, labels.values()):
+        if len(text) > LABEL_MAX_CHARS or "\0" in text:
+            return f"labels: expected at most {LABEL_MAX_CHARS} characters each, got {text[:40]!r}"
+    return None
+
+
+FAMILIES = tuple(_Family(table) for table in catalog.TABLES.values())
+
+
+def count_samples(batch: pb.MetricBatch) -> int:
+    """Return how many samples a batch holds."""
+    return sum(len(family.samples(batch)) for family in FAMILIES)
+
+
+def decode(batch: pb.MetricBatch, time: datetime, server_id: int) -> Decoded:
+    """Turn a batch into rows stamped with `time`; never raises on what a message can hold."""
+    decoded = Decoded()
+    index = 0
+    for family in FAMILIES:
+        samples = family.samples(batch)
+        if not samples:
+            continue
+        build = family.row
+        rows = [build(sample, time, server_id) for sample in samples]
+        if not family.looks_sound(rows):
+            rows = _reject_faulty(family, rows, index, decoded.rejected)
+        if rows:
+            decoded.rows[family.table.name] = rows
+        index += len(samples)
+    return decoded
+
+
+def _reject_faulty(
+    family: _Family, rows: list[Row], first_index: int, rejected: list[pb.RejectedSample]
+) -> list[Row]:
+    """Return the rows without fault, and name the others in `rejected`."""
+    sound: list[Row] = []
+    for index, row in enumerate(rows, first_index):
+        fault = family.fault(row)
+        if fault is None:
+            sound.append(row)
+        else:
+            detail = f"{family.table.name}.{fault}"
+            reason = pb.REJECT_REASON_INVALID
+            rejected.append(pb.RejectedSample(index=index, reason=reason, detail=detail))
+    return sound
