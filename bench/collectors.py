@@ -19,7 +19,7 @@ from agent import collectors
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 INTERVAL_S = 10.0
 DISK_USAGE_INTERVAL_S = 60.0
@@ -67,7 +67,7 @@ def count_processes() -> int:
 
 
 @contextlib.contextmanager
-def sleeping_processes(count: int) -> Iterator[None]:
+def sleeping_processes(count: int) -> Generator[None]:
     pids: list[int] = []
     try:
         for _ in range(count):
