@@ -1,0 +1,59 @@
+"""The agent's process: `hostpulse agent`, or `python -m agent`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import app, journal, settings, sources
+from hostpulse import errors, lifecycle, logs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CLEAN, CRASHED, WRONG_CONFIG = 0, 1, 2
+END_WITHIN_S = 4.8  # of the stop, whatever hangs
+
+log = logging.getLogger("agent")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the agent until SIGINT or SIGTERM; return its exit status.
+
+    0 is a clean end, 1 a crash (its traceback is logged), 2 a wrong setting (one line on stderr).
+    """
+    try:
+        chosen = settings.load(sys.argv[1:] if argv is None else argv, os.environ)
+        logs.configure(chosen.log)
+        asyncio.run(_serve(chosen))
+    except (errors.ConfigError, sources.UsageError) as error:
+        sys.stderr.write(f"hostpulse agent: {error}\n")
+        return WRONG_CONFIG
+    except Exception:
+        log.critical("agent_crashed", exc_info=True)
+        return CRASHED
+    return CLEAN
+
+
+async def _serve(chosen: settings.AgentSettings) -> None:
+    stop = asyncio.Event()
+    side_file = os.environ.get(journal.VARIABLE)
+    with lifecycle.stop_on_signals(stop):
+        watchdog = asyncio.create_task(_watch(stop), name="watchdog")
+        try:
+            await app.run(chosen, stop, journal=Path(side_file) if side_file else None)
+        finally:
+            watchdog.cancel()
+
+
+async def _watch(stop: asyncio.Event) -> None:
+    await stop.wait()
+    lifecycle.end_within(END_WITHIN_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""A gRPC channel to a gateway, and what its status codes mean for the next attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from hostpulse import errors
+from hostpulse.v1 import telemetry_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.settings import ApiKey, TlsMaterial
+
+KEEPALIVE_TIME_S = 15  # a ping after so long without a byte from the gateway
+KEEPALIVE_TIMEOUT_S = 10  # and no answer: the peer is dead, after 25 s at most
+MAX_RECEIVE_BYTES = 4 * 1024 * 1024
+
+# https://grpc.github.io/grpc/core/group__grpc__arg__keys.html
+CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
+    ("grpc.http2.max_pings_without_data", 0),  # 0: no maximum, a gateway may be silent for long
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel does not inherit an old one's waiting
+    ("grpc.enable_retries", 0),  # attempts are the uplink's business
+)
+STREAM_METHOD = f"/{telemetry_pb2.DESCRIPTOR.services_by_name['TelemetryService'].full_name}/Stream"
+REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+class RefusedError(errors.Retryable):
+    """The gateway does not accept this agent; a person has to do something first."""
+
+
+def open_channel(gateway: str, tls: TlsMaterial | None) -> grpc.aio.Channel:
+    """Make a channel; it belongs to the running loop and to whoever closes it."""
+    if tls is None:
+        return grpc.aio.insecure_channel(gateway, options=CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=tls.authority,
+        private_key=tls.key,
+        certificate_chain=tls.certificate,
+    )
+    return grpc.aio.secure_channel(gateway, credentials, options=CHANNEL_OPTIONS)
+
+
+def open_stream(
+    channel: grpc.aio.Channel, key: ApiKey
+) -> grpc.aio.StreamStreamCall[bytes, telemetry_pb2.StreamResponse]:
+    """Begin a stream; requests are bytes already, because batches are stored serialized."""
+    method = channel.stream_stream(
+        STREAM_METHOD,
+        request_serializer=None,
+        response_deserializer=telemetry_pb2.StreamResponse.FromString,
+    )
+    return method(metadata=(("authorization", f"Bearer {key.value}"),), wait_for_ready=False)
+
+
+def failure(code: grpc.StatusCode, details: str | None) -> errors.Retryable:
+    """Say what a stream's end means; everything may work later, some of it not soon."""
+    text = f"{code.name}: {details or 'no details'}"
+    return RefusedError(text) if code in REFUSED else errors.Retryable(text)

@@ -1,0 +1,175 @@
+"""What goes out next on one stream, and what its verdicts mean for the buffer. No I/O.
+
+new batches ──┐  first                       ┌─▶ settled: the batch leaves the buffer
+backlog ──────┼──▶ next_request() … verdict ─┤
+DroppedRange ─┘  window of what is unacked   └─▶ proof that what was written before arrived
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent import envelope
+from hostpulse.v1 import telemetry_pb2
+
+if TYPE_CHECKING:
+    from agent.buffer import Buffer, BufferedBatch, Dropped
+    from agent.counters import Counters
+    from hostpulse.clock import Clock
+
+WINDOW_BATCHES = 32  # written and not yet acked
+BACKLOG_WINDOW_BATCHES = 24  # of them the backlog's at most, so that a new tick never waits for it
+MAX_CONFIG_RESULTS = 8  # answers that wait to be written; the oldest goes first
+VERDICTS = (telemetry_pb2.BATCH_STATUS_COMMITTED, telemetry_pb2.BATCH_STATUS_REJECTED)
+NO_CONFIG_PUSH = "config push is not supported by this agent yet"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unacked:
+    """A batch on its way: when it was written, and as which write of the stream."""
+
+    written_ns: int
+    number: int
+
+
+class Outgoing:
+    """The sending side of one stream; a new stream starts with a new one.
+
+    Args:
+        buffer: What is to be sent; a batch stays there until its verdict.
+        counters: Counts verdicts.
+        clock: Says when a batch was sent.
+        reported_reasons: Reasons of rejection that have been logged; lives longer than a stream.
+    """
+
+    def __init__(
+        self,
+        *,
+        buffer: Buffer,
+        counters: Counters,
+        clock: Clock,
+        reported_reasons: set[telemetry_pb2.RejectReason],
+    ) -> None:
+        self._buffer = buffer
+        self._counters = counters
+        self._clock = clock
+        self._reported_reasons = reported_reasons
+        self._live_place = self._backlog_end = buffer.last_place
+        self._backlog_place = 0
+        self._unacked: dict[tuple[int, int], Unacked] = {}
+        self._ranges: dict[Dropped, int] = {}
+        self._results: collections.deque[telemetry_pb2.ConfigResult] = collections.deque(
+            maxlen=MAX_CONFIG_RESULTS
+        )
+        self._writes = 0
+
+    @property
+    def unacked(self) -> int:
+        """How many batches wait for their verdict."""
+        return len(self._unacked)
+
+    def oldest_unacked_ns(self) -> int | None:
+        """Return when the batch that waits longest was written; None where none waits."""
+        first = next(iter(self._unacked.values()), None)
+        return None if first is None else first.written_ns
+
+    def refuse_config(self, config: telemetry_pb2.AgentConfig) -> None:
+        """Have a pushed config answered; revision 0 is none and needs no answer."""
+        if config.revision:
+            self._results.append(
+                telemetry_pb2.ConfigResult(
+                    revision=config.revision,
+                    status=telemetry_pb2.CONFIG_STATUS_REJECTED,
+                    detail=NO_CONFIG_PUSH,
+                )
+            )
+
+    def next_request(self, *, with_batches: bool = True) -> bytes | None:
+        """Return the next serialized StreamRequest, accounted as written; None for nothing now."""
+        if self._results:
+            return self._written(telemetry_pb2.StreamRequest(config_result=self._results.popleft()))
+        for dropped in self._buffer.dropped:
+            if dropped not in self._ranges:
+                self._ranges[dropped] = self._writes
+                return self._written(telemetry_pb2.StreamRequest(dropped_range=_message(dropped)))
+        return self._next_batch() if with_batches else None
+
+    def heartbeat(self) -> bytes:
+        """Return a serialized Heartbeat."""
+        beat = telemetry_pb2.Heartbeat(
+            time_unix_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns()
+        )
+        return self._written(telemetry_pb2.StreamRequest(heartbeat=beat))
+
+    def verdict(self, ack: telemetry_pb2.BatchAck) -> None:
+        """Settle a batch; an unknown batch or an unknown status is ignored."""
+        if ack.status not in VERDICTS:
+            return
+        sent = self._unacked.pop((ack.epoch, ack.seq), None)
+        if sent is None:
+            return
+        self._buffer.settle(ack.epoch, ack.seq)
+        self._counters.sent_batches += 1
+        self._note_rejections(ack)
+        for dropped in [each for each, number in self._ranges.items() if number < sent.number]:
+            # The gateway reads in order: it has acked what was written after this range.
+            self._buffer.reported(dropped)
+            del self._ranges[dropped]
+
+    def _next_batch(self) -> bytes | None:
+        if self.unacked >= WINDOW_BATCHES:
+            return None
+        if page := self._buffer.page(after=self._live_place, limit=1):
+            self._live_place = page[0].place
+            return self._batch(page[0])
+        if self.unacked >= BACKLOG_WINDOW_BATCHES or self._backlog_place >= self._backlog_end:
+            return None
+        page = self._buffer.page(after=self._backlog_place, limit=1)
+        if not page or page[0].place > self._backlog_end:
+            self._backlog_place = self._backlog_end
+            return None
+        self._backlog_place = page[0].place
+        return self._batch(page[0])
+
+    def _batch(self, buffered: BufferedBatch) -> bytes:
+        batch, now_ns = buffered.batch, self._clock.monotonic_ns()
+        self._unacked[batch.epoch, batch.seq] = Unacked(written_ns=now_ns, number=self._writes)
+        self._writes += 1
+        return envelope.batch_request(
+            batch.payload, lane=telemetry_pb2.LANE_LIVE, sent_monotonic_ns=now_ns
+        )
+
+    def _written(self, request: telemetry_pb2.StreamRequest) -> bytes:
+        self._writes += 1
+        return request.SerializeToString()
+
+    def _note_rejections(self, ack: telemetry_pb2.BatchAck) -> None:
+        """Count a refused batch; log each reason once, with its first detail."""
+        if ack.status == telemetry_pb2.BATCH_STATUS_REJECTED:
+            self._counters.rejected_batches += 1
+            self._log_once("batch_rejected", ack.reason, ack.detail)
+        for sample in ack.rejected:
+            self._log_once("sample_rejected", sample.reason, sample.detail)
+
+    def _log_once(self, event: str, reason: telemetry_pb2.RejectReason, detail: str) -> None:
+        if reason in self._reported_reasons:
+            return
+        self._reported_reasons.add(reason)
+        known = reason in telemetry_pb2.RejectReason.values()
+        name = telemetry_pb2.RejectReason.Name(reason) if known else reason
+        log.error(event, extra={"reason": name, "detail": detail})
+
+
+def _message(dropped: Dropped) -> telemetry_pb2.DroppedRange:
+    return telemetry_pb2.DroppedRange(
+        epoch=dropped.epoch,
+        seqs=telemetry_pb2.SeqRange(first_seq=dropped.first_seq, last_seq=dropped.last_seq),
+        from_time_unix_ns=dropped.from_time_unix_ns,
+        to_time_unix_ns=dropped.to_time_unix_ns,
+        reason=dropped.reason,
+    )
