@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LARGEST = 2**64 - 1  # that the wire carries
 PROBES_AT_ONCE = 32
+THREAD_NAME = "disk-usage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class _Probe:
         self._room_of = room_of
         self._answer: tuple[Mount, Room] | None = None
         self._is_overdue = False
-        self._thread = threading.Thread(target=self._ask, name="disk-usage", daemon=True)
+        self._thread = threading.Thread(target=self._ask, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     @property

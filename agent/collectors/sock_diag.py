@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys as system
 from collections import Counter
 
 NETLINK_SOCK_DIAG = 4
@@ -59,11 +60,11 @@ def count_messages(raw: bytes, counts: Counter[int]) -> bool:
         length, kind, _flags, _seq, _pid = HEADER.unpack_from(raw, offset)
         if kind == NLMSG_DONE:
             return False
-        if kind == NLMSG_ERROR:
-            (code,) = struct.unpack_from("=i", raw, offset + HEADER.size)
-            raise OSError(-code, "sock_diag refused the dump")
-        if length <= STATE_OFFSET:
+        if length <= STATE_OFFSET or offset + length > len(raw):
             raise OSError(f"sock_diag sent a message of {length} bytes")
+        if kind == NLMSG_ERROR:
+            code = int.from_bytes(raw[offset + HEADER.size :][:4], system.byteorder, signed=True)
+            raise OSError(-code, "sock_diag refused the dump")
         counts[raw[offset + STATE_OFFSET]] += 1
         offset += (length + 3) & ~3
     return offset > 0

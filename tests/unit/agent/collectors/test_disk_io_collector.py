@@ -223,7 +223,10 @@ def test_elsewhere_what_psutil_does_not_know_is_absent(
 def test_elsewhere_a_system_without_disks_gives_no_rows(
     host: FakeHost, monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
-    monkeypatch.setattr(psutil, "disk_io_counters", lambda **_: answer)
+    def disk_io_counters(**_: object) -> object:
+        return answer
+
+    monkeypatch.setattr(psutil, "disk_io_counters", disk_io_counters)
 
     assert not collector(host, linux=False).collect()
 
