@@ -53,7 +53,7 @@ class Truth:
 class Interval:
     """The collectors' samples, their interval, and four readings around and within it."""
 
-    samples: Mapping[int, Sequence[Any]]
+    samples: Mapping[telemetry_pb2.Family, Sequence[Any]]
     seconds: float
     outer: tuple[Truth, Truth]
     inner: tuple[Truth, Truth]
@@ -63,9 +63,7 @@ class Interval:
 def read_truth() -> Truth:
     lines = Path("/proc/stat").read_text().splitlines()
     columns = next(line.split() for line in lines if line.startswith("cpu "))
-    counts = {
-        line.split()[0]: int(line.split()[1]) for line in lines if line[:4] in {"ctxt", "intr"}
-    }
+    counts = {line[:4]: int(line.split()[1]) for line in lines if line[:4] in {"ctxt", "intr"}}
     faults = Path("/proc/vmstat").read_text().split("pgfault ")[1].split()[0]
     used = resource.getrusage(resource.RUSAGE_SELF)
     return Truth(
@@ -84,15 +82,18 @@ def read_truth() -> Truth:
     )
 
 
+def receive_all(connection: socket.socket) -> None:
+    while connection.recv(2**20):
+        pass
+
+
 def load_everything(folder: Path, seconds: float) -> None:
     """Keep a core, the disk and the loopback busy."""
     end = time.monotonic() + seconds
     with socket.create_server(("127.0.0.1", 0)) as server:
         sender = socket.create_connection(server.getsockname())
         receiver, _ = server.accept()
-        drain = threading.Thread(
-            target=lambda: [None for _ in iter(lambda: receiver.recv(2**20), b"")]
-        )
+        drain = threading.Thread(target=receive_all, args=(receiver,))
         drain.start()
         with sender, receiver, (folder / "load").open("wb", buffering=0) as file:
             while time.monotonic() < end:
@@ -142,6 +143,10 @@ def interval(tmp_path_factory: pytest.TempPathFactory) -> Interval:
 def agrees(ours: float, inner: float, outer: float, *, slack: float = 0.0) -> bool:
     low, high = sorted((inner, outer))
     return low * (1 - SHARE) - slack <= ours <= high * (1 + SHARE) + slack
+
+
+def steps(first: Sequence[int], last: Sequence[int]) -> list[int]:
+    return [new - old for old, new in zip(first, last, strict=True)]
 
 
 def cpu_shares(first: Truth, last: Truth) -> dict[str, float]:
@@ -249,12 +254,7 @@ def test_disk_usage_agrees_with_df(interval: Interval) -> None:
 def test_disk_traffic_agrees_with_proc(interval: Interval) -> None:
     for sample in interval.samples[telemetry_pb2.FAMILY_DISK_IO]:
         inner, outer = (
-            [
-                new - old
-                for old, new in zip(
-                    first.disks[sample.device], last.disks[sample.device], strict=False
-                )
-            ]
+            steps(first.disks[sample.device], last.disks[sample.device])
             for first, last in _pairs(interval)
         )
         counted = {
