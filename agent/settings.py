@@ -27,6 +27,7 @@ DEFAULT_INTERVAL_S = 10.0
 DEFAULT_INTERVALS_S = {"disk_usage": 60.0}  # where it is not the general one
 SERVER_NAME_MAX = 253
 PUBLIC_AUTHORITIES = "public"
+NO_NAMES: tuple[str, ...] = ()
 LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
 
@@ -201,7 +202,7 @@ def _read(field: str, path: Path) -> bytes:
 
 def _intervals(given: _Given) -> Mapping[telemetry_pb2.Family, float]:
     general = given.get("interval_s", DEFAULT_INTERVAL_S)
-    disabled: tuple[str, ...] = given.get("disabled_families", ())
+    disabled = given.get("disabled_families", NO_NAMES)
     intervals = {
         family: given.get(f"{name}_interval_s", DEFAULT_INTERVALS_S.get(name, general))
         for name, family in options.COLLECTED.items()
@@ -222,7 +223,9 @@ def _collectors(given: _Given) -> CollectorSettings:
         include, exclude = f"{kind}_include", f"{kind}_exclude"
         if include not in given and exclude not in given:
             return otherwise
-        return NameFilter(include=given.get(include, ()), exclude=given.get(exclude, ()))
+        return NameFilter(
+            include=given.get(include, NO_NAMES), exclude=given.get(exclude, NO_NAMES)
+        )
 
     speeds: Mapping[str, float] = {}
     return CollectorSettings(

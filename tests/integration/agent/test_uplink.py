@@ -1,0 +1,580 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from agent import batches, uplink
+from agent.buffer import BufferBounds, MemoryBuffer
+from agent.counters import Counters
+from agent.health import ClockOffset
+from agent.identity import Identity
+from agent.session import Timeouts
+from agent.settings import ApiKey
+from hostpulse.clock import SystemClock
+from hostpulse.v1 import telemetry_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hostpulse.backoff import BackoffPolicy
+
+PATIENCE_S = 10.0
+QUICK = Timeouts(welcome_s=5.0, heartbeat_s=60.0, verdict_s=60.0, finish_s=0.3, close_s=0.1)
+
+
+class WatchedBuffer(MemoryBuffer):
+    """A buffer that says when it is empty."""
+
+    def __init__(self, bounds: BufferBounds | None) -> None:
+        super().__init__(bounds)
+        self.empty = asyncio.Event()
+
+    def put(self, batch):
+        self.empty.clear()
+        super().put(batch)
+
+    def settle(self, epoch, seq):
+        known = super().settle(epoch, seq)
+        if not self.stats().batches:
+            self.empty.set()
+        return known
+
+
+class Agent:
+    """An uplink with its buffer, run by the test."""
+
+    def __init__(self, *ports: int, timeouts: Timeouts = QUICK, bounds: BufferBounds | None = None):
+        self.clock = SystemClock()
+        self.buffer = WatchedBuffer(bounds)
+        self.counters = Counters()
+        self.numbering = batches.Numbering(boot_id=bytes(16))
+        self.policies: list[BackoffPolicy] = []
+        self.tried_often = asyncio.Event()
+        self.stop = asyncio.Event()
+        self.uplink = uplink.Uplink(
+            uplink.UplinkSettings(
+                gateways=[f"127.0.0.1:{port}" for port in ports],
+                server_name="web-1",
+                api_key=ApiKey("secret-key"),
+                tls=None,
+                intervals_s={telemetry_pb2.FAMILY_CPU: 10.0},
+                timeouts=timeouts,
+            ),
+            identity=Identity(
+                machine_id="m1", boot_id=bytes(16), host=telemetry_pb2.HostFacts(hostname="web-1")
+            ),
+            buffer=self.buffer,
+            numbering=self.numbering,
+            counters=self.counters,
+            offset=ClockOffset(self.clock),
+            clock=self.clock,
+            delays=self._delays,
+        )
+
+    def _delays(self, policy: BackoffPolicy) -> Iterator[float]:
+        for _ in itertools.count():
+            self.policies.append(policy)
+            if len(self.policies) >= 3:
+                self.tried_often.set()
+            yield 0.01
+
+    def collect(self, count: int = 1, *, padding: int = 0) -> list[int]:
+        """Put so many batches into the buffer; return their numbers."""
+        seqs: list[int] = []
+        for _ in range(count):
+            tick = batches.Tick(
+                time_unix_ns=self.clock.wall_ns(),
+                monotonic_ns=self.clock.monotonic_ns(),
+                samples={
+                    telemetry_pb2.FAMILY_PROCESS: [telemetry_pb2.ProcessSample(name="x" * padding)]
+                },
+            )
+            for batch in batches.split(tick, self.uplink.limits):
+                numbered = self.numbering.number(batch, tick)
+                self.buffer.put(numbered)
+                seqs.append(numbered.seq)
+        self.uplink.notify()
+        return seqs
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.uplink.run(self.stop))
+        try:
+            yield task
+        finally:
+            self.stop.set()
+            async with asyncio.timeout(PATIENCE_S):
+                await task
+
+    async def settled(self) -> None:
+        """Wait until the buffer is empty."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self.buffer.empty.wait()
+
+
+async def welcome_and_ack(conversation):
+    await conversation.welcome()
+    await conversation.ack_everything()
+
+
+async def silence(conversation):
+    while await conversation.read() is not None:
+        pass
+
+
+async def test_acked_batches_leave_the_buffer(serve):
+    async with serve(welcome_and_ack) as (_gateway, port):
+        agent = Agent(port)
+        agent.collect(3)
+
+        async with agent.running():
+            agent.collect(2)
+            await agent.settled()
+
+        assert agent.counters.sent_batches == 5
+        assert agent.counters.failed_sends == 0
+
+
+async def test_hello_says_who_the_agent_is_and_how_far_its_epoch_got(serve):
+    async with serve(welcome_and_ack) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(3)
+
+        async with agent.running():
+            await agent.settled()
+
+        hello = gateway.conversations[0].received[0].hello
+        assert (hello.server_name, hello.machine_id) == ("web-1", "m1")
+        assert [(each.epoch, each.last_seq) for each in hello.epochs] == [(hello.epoch, 3)]
+        assert [each.interval_s for each in hello.intervals] == [10.0]
+        assert not hello.capabilities
+        assert gateway.conversations[0].metadata["authorization"] == "Bearer secret-key"
+
+
+async def test_unacked_batches_are_resent_unchanged_when_the_stream_breaks_before_the_ack(serve):
+    async def take_and_break(conversation):
+        await conversation.welcome()
+        await conversation.read_batch()
+        await conversation.read_batch()
+        await conversation.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+    async with serve(take_and_break, welcome_and_ack) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(2)
+
+        async with agent.running():
+            await agent.settled()
+
+        first, second = (
+            [each.batch for each in stream.received if each.HasField("batch")]
+            for stream in gateway.conversations
+        )
+        assert [
+            each.sent_monotonic_ns < other.sent_monotonic_ns
+            for each, other in zip(first, second, strict=True)
+        ] == [True, True]
+        for batch in (*first, *second):
+            batch.ClearField("sent_monotonic_ns")
+        assert first == second
+        assert agent.counters.failed_sends == 2
+
+
+async def test_an_agent_that_starts_before_its_gateway_delivers_when_it_comes(serve, caplog):
+    with socket.socket() as placeholder:
+        placeholder.bind(("127.0.0.1", 0))
+        port = placeholder.getsockname()[1]
+    agent = Agent(port)
+    agent.collect()
+
+    with caplog.at_level(logging.WARNING):
+        async with agent.running():
+            async with asyncio.timeout(PATIENCE_S):
+                await agent.tried_often.wait()
+            assert agent.uplink.failing
+            async with serve(welcome_and_ack, port=port):
+                await agent.settled()
+                assert not agent.uplink.failing
+
+    failures = [each for each in caplog.records if each.getMessage() == "stream_failed"]
+    assert len(failures) == len({each.error for each in failures}), "the same failure is no news"
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED]
+)
+async def test_a_refused_agent_retries_slowly_and_says_so(serve, caplog, code):
+    async def refuse(conversation):
+        await conversation.read()
+        await conversation.abort(code, "key is revoked")
+
+    async with serve(refuse, welcome_and_ack) as (_gateway, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+    assert agent.policies[0] is uplink.REFUSED
+    assert uplink.REFUSED.minimum_s >= 30
+    assert f"{code.name}: key is revoked" in [getattr(each, "error", "") for each in caplog.records]
+
+
+async def test_a_rejected_batch_is_not_resent(serve, caplog):
+    async def reject_and_break(conversation):
+        await conversation.welcome()
+        for _ in range(2):
+            await conversation.ack(
+                await conversation.read_batch(),
+                telemetry_pb2.BATCH_STATUS_REJECTED,
+                reason=telemetry_pb2.REJECT_REASON_OVER_LIMIT,
+                detail="too many samples",
+            )
+        await conversation.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+    async with serve(reject_and_break, welcome_and_ack) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(2)
+
+        async with agent.running():
+            await gateway.streams(2)
+            later = agent.collect()
+            await agent.settled()
+
+        batches_of_second = [
+            each.batch.seq for each in gateway.conversations[1].received if each.HasField("batch")
+        ]
+        assert batches_of_second == later
+        assert agent.counters.rejected_batches == 2
+    logged = [each for each in caplog.records if each.getMessage() == "batch_rejected"]
+    assert [each.reason for each in logged] == ["REJECT_REASON_OVER_LIMIT"]
+
+
+async def test_acks_of_unknown_batches_and_unknown_statuses_are_ignored(serve):
+    async def confuse(conversation):
+        await conversation.welcome()
+        batch = await conversation.read_batch()
+        await conversation.ack(batch, 99)
+        await conversation.ack(telemetry_pb2.MetricBatch(epoch=1, seq=77))
+        await conversation.ack(batch)
+        await conversation.ack(batch)
+        await conversation.ack_everything()
+
+    async with serve(confuse) as (_gateway, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+        assert agent.counters.sent_batches == 1
+
+
+async def test_what_welcome_says_is_committed_is_forgotten(serve):
+    async def welcome_with_ranges(conversation):
+        request = await conversation.read()
+        await conversation.say(
+            welcome=telemetry_pb2.Welcome(
+                committed=[
+                    telemetry_pb2.CommittedRanges(
+                        epoch=request.hello.epoch,
+                        ranges=[
+                            telemetry_pb2.SeqRange(first_seq=1, last_seq=2),
+                            telemetry_pb2.SeqRange(first_seq=4, last_seq=4),
+                        ],
+                    )
+                ]
+            )
+        )
+        await conversation.ack_everything()
+
+    async with serve(welcome_with_ranges) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(5)
+
+        async with agent.running():
+            await agent.settled()
+
+        received = gateway.conversations[0].received
+        assert [each.batch.seq for each in received if each.HasField("batch")] == [3, 5]
+
+
+async def test_a_gateway_that_knows_more_than_was_sent_makes_the_agent_start_a_new_epoch(
+    serve, caplog
+):
+    async def know_too_much(conversation):
+        request = await conversation.read()
+        await conversation.say(
+            welcome=telemetry_pb2.Welcome(
+                committed=[
+                    telemetry_pb2.CommittedRanges(
+                        epoch=request.hello.epoch,
+                        ranges=[telemetry_pb2.SeqRange(first_seq=5, last_seq=9)],
+                    )
+                ]
+            )
+        )
+        await silence(conversation)
+
+    async with serve(know_too_much, welcome_and_ack) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(2)
+        former = agent.numbering.epoch
+
+        async with agent.running():
+            await agent.settled()
+
+        hello = gateway.conversations[1].received[0].hello
+        assert hello.epoch == agent.numbering.epoch != former
+        assert {each.epoch: each.last_seq for each in hello.epochs} == {former: 2, hello.epoch: 0}
+    assert "epoch_restarted" in caplog.messages
+
+
+async def test_a_new_batch_is_sent_before_the_backlog_that_waits_for_acks(serve):
+    backlog_written, collected = asyncio.Event(), asyncio.Event()
+
+    async def withhold_acks(conversation):
+        await conversation.welcome()
+        held = [await conversation.read_batch() for _ in range(24)]
+        backlog_written.set()
+        await collected.wait()
+        held.append(await conversation.read_batch())
+        for batch in held:
+            await conversation.ack(batch)
+        await conversation.ack_everything()
+
+    async with serve(withhold_acks) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(40)
+
+        async with agent.running():
+            await backlog_written.wait()
+            fresh = agent.collect()
+            collected.set()
+            await agent.settled()
+
+        received = [each.batch.seq for each in gateway.conversations[0].received if each.batch.seq]
+        assert received[:25] == [*range(1, 25), *fresh]
+        assert sorted(received) == list(range(1, 42))
+
+
+async def test_drain_is_honoured_after_outstanding_acks_and_before_new_batches(serve):
+    drained = asyncio.Event()
+
+    async def drain(conversation):
+        await conversation.welcome()
+        batch = await conversation.read_batch()
+        await conversation.say(drain=telemetry_pb2.Drain(reconnect_after_s=0.01))
+        drained.set()
+        await conversation.ack(batch)
+        assert await conversation.read() is None
+
+    async with serve(drain, welcome_and_ack) as (gateway, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running():
+            await drained.wait()
+            await gateway.ended(1)
+            agent.collect()
+            await agent.settled()
+
+        assert [each.batch.seq for each in gateway.conversations[0].received if each.batch.seq] == [
+            1
+        ]
+        assert agent.counters.failed_sends == 0
+
+
+async def test_a_gateway_that_never_says_welcome_is_left_for_the_next_one(serve):
+    async with serve(silence) as (mute, mute_port), serve(welcome_and_ack) as (_, port):
+        agent = Agent(mute_port, port, timeouts=Timeouts(welcome_s=0.2))
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+        assert len(mute.conversations) == 1
+
+
+async def test_verdicts_that_stay_away_end_the_stream(serve):
+    async def take_without_verdict(conversation):
+        await conversation.welcome()
+        await silence(conversation)
+
+    async with serve(take_without_verdict, welcome_and_ack) as (gateway, port):
+        agent = Agent(port, timeouts=Timeouts(verdict_s=0.2))
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+        assert len(gateway.conversations) == 2
+
+
+async def test_an_agent_with_nothing_to_send_says_that_it_lives(serve):
+    heard = asyncio.Event()
+
+    async def listen(conversation):
+        await conversation.welcome()
+        while request := await conversation.read():
+            if request.HasField("heartbeat") and request.heartbeat.time_unix_ns:
+                heard.set()
+
+    async with serve(listen) as (_, port):
+        agent = Agent(port, timeouts=Timeouts(heartbeat_s=0.05))
+
+        async with agent.running(), asyncio.timeout(PATIENCE_S):
+            await heard.wait()
+
+
+async def test_a_pushed_config_is_answered_and_revision_0_is_none(serve):
+    answers = []
+    answered = asyncio.Event()
+
+    async def push(conversation):
+        await conversation.welcome(config=telemetry_pb2.AgentConfig(revision=0))
+        await conversation.say(config=telemetry_pb2.AgentConfig(revision=7))
+        while request := await conversation.read():
+            if request.HasField("config_result"):
+                answers.append(request.config_result)
+                answered.set()
+
+    async with serve(push) as (_, port):
+        agent = Agent(port)
+
+        async with agent.running(), asyncio.timeout(PATIENCE_S):
+            await answered.wait()
+
+    assert [(each.revision, each.status) for each in answers] == [
+        (7, telemetry_pb2.CONFIG_STATUS_REJECTED)
+    ]
+    assert "not supported" in answers[0].detail
+
+
+async def test_a_dropped_range_is_reported_until_a_later_batch_is_acked(serve):
+    async def hear_and_break(conversation):
+        await conversation.welcome()
+        await conversation.read()
+        await conversation.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+    async with serve(hear_and_break, welcome_and_ack) as (gateway, port):
+        agent = Agent(port, bounds=BufferBounds(max_bytes=2_000))
+        agent.collect(10)
+        kept = agent.buffer.stats().batches
+        assert 0 < kept < 10
+
+        async with agent.running():
+            await agent.settled()
+
+        reports = [
+            (each.dropped_range.seqs.first_seq, each.dropped_range.seqs.last_seq)
+            for stream in gateway.conversations
+            for each in stream.received
+            if each.HasField("dropped_range")
+        ]
+        assert reports == [(1, 10 - kept)] * 2
+        assert agent.buffer.dropped == ()
+
+
+async def test_stopping_waits_for_outstanding_acks_and_says_goodbye(serve):
+    sent, stopping = asyncio.Event(), asyncio.Event()
+
+    async def ack_late(conversation):
+        await conversation.welcome()
+        batch = await conversation.read_batch()
+        sent.set()
+        await stopping.wait()
+        await conversation.ack(batch)
+        await conversation.ack_everything()
+
+    async with serve(ack_late) as (gateway, port):
+        agent = Agent(port, timeouts=Timeouts())
+        agent.collect()
+
+        async with agent.running():
+            await sent.wait()
+            agent.stop.set()
+            stopping.set()
+        await gateway.ended(1)
+
+        assert agent.buffer.stats().batches == 0
+        last = gateway.conversations[0].received[-1]
+        assert last.goodbye.reason == telemetry_pb2.GOODBYE_REASON_SHUTDOWN
+
+
+async def test_stopping_is_bounded_when_acks_never_come(serve):
+    sent = asyncio.Event()
+
+    async def never_ack(conversation):
+        await conversation.welcome()
+        await conversation.read_batch()
+        sent.set()
+        await silence(conversation)
+
+    async with serve(never_ack) as (gateway, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running() as task:
+            await sent.wait()
+            agent.stop.set()
+            async with asyncio.timeout(2.0):
+                await task
+        await gateway.ended(1)
+
+        assert gateway.conversations[0].received[-1].HasField("goodbye")
+        assert agent.buffer.stats().batches == 1
+
+
+async def test_stopping_is_bounded_when_the_gateway_does_not_read(serve):
+    welcomed, over = asyncio.Event(), asyncio.Event()
+
+    async def stop_reading(conversation):
+        await conversation.welcome()
+        welcomed.set()
+        await over.wait()
+
+    async with serve(stop_reading) as (_, port):
+        agent = Agent(port)
+        agent.collect(8, padding=190_000)
+
+        async with agent.running() as task:
+            await welcomed.wait()
+            agent.stop.set()
+            async with asyncio.timeout(2.0):
+                await task
+        over.set()
+
+        assert agent.buffer.stats().batches == 8
+
+
+async def test_stopping_is_immediate_while_there_is_no_welcome(serve):
+    async with serve(silence) as (gateway, port):
+        agent = Agent(port)
+
+        async with agent.running() as task:
+            await gateway.streams(1)
+            agent.stop.set()
+            async with asyncio.timeout(2.0):
+                await task
+
+
+async def test_the_gateways_limits_lower_those_of_new_batches(serve):
+    async def limit(conversation):
+        await conversation.welcome(limits=telemetry_pb2.Limits(max_samples_per_batch=10))
+        await conversation.ack_everything()
+
+    async with serve(limit) as (_, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+            assert agent.uplink.limits == batches.BatchLimits(max_samples=10)
