@@ -111,19 +111,14 @@ def read_elsewhere() -> CpuReading:
     """Ask psutil for what this system tells."""
     import psutil  # 4 MB that an agent on Linux does not pay
 
-    names = [name for name in STATES if hasattr(psutil.cpu_times(), name)]
-    cores = [
-        tuple(float(getattr(times, state)) if state in names else None for state in STATES)
-        for times in psutil.cpu_times(percpu=True)
-    ]
     stats = psutil.cpu_stats() if hasattr(psutil, "cpu_stats") else None
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
     return CpuReading(
-        total=tuple(
-            sum(times[index] or 0.0 for times in cores) if state in names else None
-            for index, state in enumerate(STATES)
-        ),
-        cores=dict(enumerate(cores)),
+        total=_known_times(psutil.cpu_times()),
+        cores={
+            number: _known_times(times)
+            for number, times in enumerate(psutil.cpu_times(percpu=True))
+        },
         context_switches=getattr(stats, "ctx_switches", None),
         interrupts=getattr(stats, "interrupts", None),
         load=load,
@@ -216,6 +211,10 @@ def _times(columns: Sequence[bytes], ticks_per_s: int) -> Times | None:
         return None
     known = [int(column) / ticks_per_s for column in columns[: len(STATES)]]
     return (*known, *[None] * (len(STATES) - len(known)))
+
+
+def _known_times(told: object) -> Times:
+    return tuple(getattr(told, state, None) for state in STATES)
 
 
 def _sum(parts: Iterable[float | None]) -> float:

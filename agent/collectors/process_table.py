@@ -128,7 +128,7 @@ class PortableProcessTable:
             processes.append(
                 ProcessReading(
                     pid=process.pid,
-                    name=facts.get("name") or "",
+                    name=_wire_text(facts.get("name") or ""),
                     started_s=facts.get("create_time") or 0.0,
                     cpu_s=None if times is None else times.user + times.system,
                     rss_bytes=getattr(sizes, "rss", None),
@@ -147,7 +147,7 @@ class PortableProcessTable:
         cmdline: str | None = None
         try:
             one = psutil.Process(process.pid)
-            username = one.username()
+            username = _wire_text(one.username())
             argv = [part.encode("utf-8", "replace") for part in one.cmdline()] if arguments else []
             cmdline = join_arguments(argv) if argv else None
         except (psutil.Error, OSError, KeyError):  # gone, or not ours to look at
@@ -187,6 +187,10 @@ def whole_name(cut: str, argv: Sequence[bytes]) -> str:
     """Complete a name that the kernel cut with that of the program, where it is the same one."""
     program = text(argv[0].rpartition(b"/")[2]) if argv else ""
     return program if program.startswith(cut) else cut
+
+
+def _wire_text(name: str) -> str:
+    return text(name.encode("utf-8", "replace"))
 
 
 def join_arguments(argv: Sequence[bytes]) -> str:

@@ -1,6 +1,7 @@
 """Socket states from the kernel by netlink (sock_diag(7)): bytes instead of a page of text.
 
-At 100 000 sockets a dump costs a fraction of what formatting and parsing /proc/net/tcp costs.
+With 27 000 sockets a dump took a third of the time that /proc/net/tcp took, and most of that is the
+kernel's walk through its tables.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ HEADER = struct.Struct("=LHHLL")  # nlmsghdr: length, type, flags, seq, pid
 REQUEST = struct.Struct("=BBBxL48x")  # inet_diag_req_v2: family, protocol, ext, states, socket id
 STATE_OFFSET = HEADER.size + 1  # inet_diag_msg: family, state, …
 
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024  # the kernel fills 32 KiB at most
 TIMEOUT_S = 2.0
 
 

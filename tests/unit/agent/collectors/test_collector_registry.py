@@ -8,7 +8,9 @@ from agent import collectors
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import subprocess
+import sys
+from pathlib import Path
 
     from agent.collectors.testing import FakeHost
 
@@ -39,6 +41,19 @@ def test_a_collector_of_an_empty_host_reports_nothing_and_does_not_fail(host: Fa
     for _ in range(2):
         assert [list(one.collect()) for one in built] == [[] for _ in built]
         host.advance(10.0)
+
+
+def test_an_agent_on_linux_does_not_pay_for_psutil() -> None:
+    program = (
+        "import sys; from agent import collectors\n"
+        "for one in collectors.build(collectors.CollectorSettings(), linux=True): one.collect()\n"
+        "sys.exit('psutil' in sys.modules)"
+    )
+    root = Path(collectors.__file__).parents[2]
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, timeout=30, check=False)
+
+    assert done.returncode == 0
 
 
 def test_only_failures_that_mean_absence_are_absence(tmp_path: Path) -> None:

@@ -118,13 +118,6 @@ def test_what_is_no_netlink_ends_the_dump_or_raises(raw: bytes) -> None:
     assert not goes_on
 
 
-def test_netlink_and_proc_count_the_same_listener() -> None:
-    with socket.create_server(("127.0.0.1", 0)):
-        by_netlink = tcp.by_name(sock_diag.count_states())
-
-    assert by_netlink["listen"] >= 1
-
-
 def test_elsewhere_psutils_states_go_to_their_columns(
     host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
