@@ -7,12 +7,14 @@ transaction: 10 000 take a tenth of the time that they take one by one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
+
+    from asyncpg import Record
 
     from storage.database import Connection
 
@@ -182,7 +184,7 @@ async def _take(
 
 
 async def _record_changes(
-    connection: Connection, taken: Sequence[Claim], rows: Mapping[str, Mapping[str, Any]]
+    connection: Connection, taken: Sequence[Claim], rows: Mapping[str, Record]
 ) -> None:
     """Note boots and new versions; the first claim of a server is neither."""
     events: list[tuple[int, str, dict[str, str]]] = []

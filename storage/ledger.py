@@ -1,6 +1,6 @@
 """The ledger: which batches are stored, once and for all.
 
-`accept` is the only statement that writes `ingest_ledger.committed`. It runs last in the
+`accept` and `give_up` alone write `ingest_ledger.committed`. `accept` runs last in the
 transaction that copied the rows, so that a gateway frozen in the middle holds no ledger row; it
 locks the rows it needs in one order first, so that two gateways never wait for each other in a
 circle; and it collects all numbers of a row before it updates it, because UPDATE ... FROM applies
@@ -67,6 +67,23 @@ SELECT server_id, epoch, int8multirange(int8range(first_seq, last_seq, '[]')), f
 FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[],
             $6::timestamptz[], $7::text[], $8::text[])
   AS g (server_id, epoch, first_seq, last_seq, from_time, to_time, reason, detail)
+"""
+
+# What the agent reports as dropped may be reported again, or be stored already: only the numbers
+# that nothing is known of become a gap.
+GIVE_UP = """
+WITH locked AS (
+  SELECT l.server_id, l.epoch, l.committed,
+         int8multirange(int8range($4, $5, '[]')) - l.committed AS missing
+  FROM ingest_ledger l JOIN server s ON s.id = l.server_id AND s.session = $3
+  WHERE l.server_id = $1 AND l.epoch = $2
+  FOR UPDATE OF l
+), taken AS (
+  UPDATE ingest_ledger l SET committed = k.committed + k.missing, updated_at = now()
+  FROM locked k WHERE l.server_id = k.server_id AND l.epoch = k.epoch
+)
+INSERT INTO ingest_gap (server_id, epoch, seqs, from_time, to_time, reason, detail)
+SELECT server_id, epoch, missing, $6, $7, $8, $9 FROM locked WHERE NOT isempty(missing)
 """
 
 
@@ -151,6 +168,22 @@ async def accept(
         else:
             accepted.add(batch)
     return Verdicts(accepted=frozenset(accepted), known=frozenset(known), fenced=frozenset(fenced))
+
+
+async def give_up(connection: Connection, gap: Gap, session: UUID) -> None:
+    """Take the numbers of a gap that the agent reports, as far as they are still free."""
+    await connection.execute(
+        GIVE_UP,
+        gap.server_id,
+        gap.epoch,
+        session,
+        gap.first_seq,
+        gap.last_seq,
+        gap.from_time,
+        gap.to_time,
+        gap.reason,
+        gap.detail,
+    )
 
 
 async def touch(connection: Connection, touches: Iterable[Touch]) -> None:

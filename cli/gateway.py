@@ -1,0 +1,48 @@
+"""`hostpulse gateway`: settings, logs, exit status; puts gateway and API together."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import structlog
+
+from api.app import create
+from collector_gateway.app import Gateway
+from collector_gateway.settings import GatewaySettings
+from hostpulse.errors import ConfigError
+from hostpulse.lifecycle import end_within, stop_on_signals
+from storage import logs
+from storage.errors import SchemaMismatch
+from storage.settings import load
+
+STOP_MAX_S = 8.0  # whatever hangs
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    """Serve until a signal."""
+    stop = asyncio.Event()
+
+    async def watchdog() -> None:
+        await stop.wait()
+        end_within(STOP_MAX_S)
+
+    with stop_on_signals(stop):
+        guard = asyncio.create_task(watchdog(), name="watchdog")
+        try:
+            await Gateway(settings, create).run(stop)
+        finally:
+            guard.cancel()
+
+
+def main(**flags: object) -> int:
+    """Run the gateway; 0 after a stop, 2 for a wrong setting or database, 1 for anything else."""
+    try:
+        settings = load(GatewaySettings, flags)
+        logs.configure(settings.log_level, settings.log_format)
+        asyncio.run(_serve(settings))
+    except (ConfigError, SchemaMismatch) as error:
+        sys.stderr.write(f"hostpulse gateway: {error}\n")
+        return 2
+    structlog.get_logger().info("gateway_stopped")
+    return 0

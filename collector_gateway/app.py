@@ -1,0 +1,241 @@
+"""The gateway process, put together.
+
+    gRPC streams ─┐                       ┌─ flush pool ──┐
+                  ├─ ingest queue ─ flush ┤               ├─ PostgreSQL
+    HTTP ─────────┘   claims, queries ────┴─ other pools ─┘
+
+The order of a stop: agents are asked to go elsewhere, HTTP stops accepting, what is queued is
+flushed and answered, then the pools close. Each step has a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+import uvicorn
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from collector_gateway.auth import Authenticator
+from collector_gateway.claims import Claims
+from collector_gateway.ingest import Ingest
+from collector_gateway.metrics import Metrics
+from collector_gateway.service import TelemetryService
+from collector_gateway.services import Services
+from collector_gateway.sessions import Sessions
+from collector_gateway.upkeep import Upkeep
+from hostpulse import errors
+from hostpulse.clock import SystemClock
+from hostpulse.lifecycle import run_until_stopped
+from storage.database import open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from collector_gateway.settings import GatewaySettings
+
+GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.max_send_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # agents ping too
+    ("grpc.so_reuseport", 0),  # two gateways on one port is a mistake, not a feature
+)
+DRAIN_S = 2.0
+STOP_S = 4.0
+
+log = structlog.get_logger()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: they would take SIGINT away from the other parts."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to `hostpulse.lifecycle`."""
+        yield
+
+
+class Gateway:
+    """One gateway; `run` serves until `stop` is set.
+
+    Args:
+        settings: checked.
+        web: makes the HTTP application; passed in, because the API knows the gateway, not the
+            other way round.
+    """
+
+    def __init__(self, settings: GatewaySettings, web: Callable[[Services], object]) -> None:
+        self._settings = settings
+        self._web = web
+        self._clock = SystemClock()
+        self.metrics = Metrics()
+        self.grpc_port = 0
+        self.http_port = 0
+        self.started = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then wind up.
+
+        Raises:
+            ConfigError: an address can't be listened on, or a file can't be read.
+            SchemaMismatch: the database does not fit.
+        """
+        dsn = self._settings.database_url.get_secret_value()
+        async with AsyncExitStack() as stack:
+            flush_pool = await stack.enter_async_context(
+                open_pool(dsn, "flush", max_size=1, statement_timeout_s=15.0)
+            )
+            claim_pool = await stack.enter_async_context(
+                open_pool(dsn, "claim", max_size=1, statement_timeout_s=5.0, lock_timeout_s=1.0)
+            )
+            query_pool = await stack.enter_async_context(
+                open_pool(dsn, "query", max_size=8, statement_timeout_s=10.0)
+            )
+            authenticator = Authenticator(query_pool, clock=self._clock)
+            sessions = Sessions()
+            claims = Claims(claim_pool, gateway=f"{socket.gethostname()}:{os.getpid()}")
+            ingest = Ingest(
+                flush_pool,
+                session_of=sessions.token_of,
+                metrics=self.metrics,
+            )
+            service = TelemetryService(
+                sessions=sessions,
+                authenticator=authenticator,
+                claims=claims,
+                ingest=ingest,
+                query_pool=query_pool,
+                metrics=self.metrics,
+                clock=self._clock,
+            )
+            upkeep = Upkeep(dsn, query_pool=query_pool, ingest=ingest, metrics=self.metrics)
+            web = self._web(
+                Services(
+                    query_pool=query_pool,
+                    authenticator=authenticator,
+                    store=ingest,
+                    readiness=upkeep.readiness,
+                    registry=self.metrics.registry,
+                    clock=self._clock,
+                )
+            )
+            flushed = asyncio.create_task(ingest.run(), name="ingest")
+            claimed = asyncio.create_task(claims.run(), name="claims")
+            try:
+                await run_until_stopped(
+                    {
+                        "grpc": self._serve_grpc(service, stop),
+                        "http": self._serve_http(web, stop),
+                        "watch": upkeep.watch(stop),
+                        "maintain": upkeep.maintain(stop),
+                        "ingest": _mirror(flushed, stop),
+                        "claims": _mirror(claimed, stop),
+                    },
+                    stop,
+                    grace_s=STOP_S,
+                )
+            finally:
+                ingest.stop()
+                claimed.cancel()
+                with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                    async with asyncio.timeout(1.0):
+                        await flushed
+
+    async def _serve_grpc(self, service: TelemetryService, stop: asyncio.Event) -> None:
+        """Serve agents; on stop ask them to go, then close."""
+        server = grpc.aio.server(options=GRPC_OPTIONS)
+        server.add_generic_rpc_handlers((service.handler(),))
+        servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue] - set at import
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        address = self._settings.grpc_listen
+        try:
+            self.grpc_port = self._listen(server, address)
+        except RuntimeError as error:
+            raise errors.ConfigError(
+                "HOSTPULSE_GRPC_LISTEN", expectation="an address that is free", value=address
+            ) from error
+        await server.start()
+        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        log.info("grpc_listening", address=address, tls=self._settings.tls_cert is not None)
+        await stop.wait()
+        await servicer.enter_graceful_shutdown()
+        await service.drain(DRAIN_S)
+        await server.stop(grace=0.2)
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        """Bind the agents' port, with TLS where there is a certificate."""
+        certificate, key = self._settings.tls_cert, self._settings.tls_key
+        if certificate is None or key is None:
+            return server.add_insecure_port(address)
+        pair = (_read("HOSTPULSE_TLS_KEY", key), _read("HOSTPULSE_TLS_CERT", certificate))
+        return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+
+    async def _serve_http(self, web: object, stop: asyncio.Event) -> None:
+        """Serve people and scripts."""
+        address = self._settings.http_listen
+        host, _, port = address.rpartition(":")
+        server = _Server(
+            uvicorn.Config(
+                web,  # pyright: ignore[reportArgumentType]
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+                h11_max_incomplete_event_size=32 * 1024,
+                limit_concurrency=500,
+            )
+        )
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            listener.close()
+            raise errors.ConfigError(
+                "HOSTPULSE_HTTP_LISTEN", expectation="an address that is free", value=address
+            ) from error
+        self.http_port = listener.getsockname()[1]
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
+        log.info("http_listening", address=address)
+        self.started.set()
+        try:
+            stopping = asyncio.create_task(stop.wait(), name="http stop")
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            server.should_exit = True
+            await serving
+        finally:
+            serving.cancel()
+            listener.close()
+
+
+async def _mirror(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """End when `task` does, so that its failure stops the process, but leave it alone on stop."""
+    stopping = asyncio.create_task(stop.wait(), name=f"{task.get_name()} stop")
+    try:
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+    if task.done():
+        task.result()
+
+
+def _read(variable: str, path: str) -> bytes:
+    """Read a file that a variable names."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise errors.ConfigError(variable, expectation="a readable file", value=path) from error

@@ -1,0 +1,88 @@
+"""When a sample was taken, where the clocks of agent and gateway may disagree.
+
+Up to five minutes off, the agent's time is kept and the offset recorded. Beyond, the time is told
+by the agent's monotonic clock, which no operator can set: received - (sent - taken). A stepped
+clock therefore loses nothing and tears no hole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hostpulse.v1 import telemetry_pb2 as pb
+
+TOLERANCE_NS = 300 * 1_000_000_000
+REBASE_NS = 1_000_000_000  # a difference that delivery alone does not explain
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WALL_MAX_NS = 4_102_444_800 * 1_000_000_000  # the year 2100: beyond it nothing is a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """The time to store, how far the agent's clock is ahead of ours, and whether it is believed."""
+
+    time: datetime
+    offset_ms: float
+    clock_is_wrong: bool
+
+
+def to_datetime(wall_ns: int) -> datetime:
+    """Convert nanoseconds since 1970 to a datetime in UTC; PostgreSQL keeps microseconds."""
+    return EPOCH + timedelta(microseconds=min(max(wall_ns, 0), WALL_MAX_NS) // 1000)
+
+
+class SessionClock:
+    """Translates one stream's times.
+
+    `base_ns` is what our wall clock showed when the agent's monotonic one stood at zero, as far as
+    we can tell: delivery only ever makes it look later, so the earliest estimate is the best.
+
+    Args:
+        hello: with the agent's clocks.
+        received_ns: our wall clock when Hello came.
+        last_offset_ms: of the stream before, for batches of an earlier boot; None is unknown.
+    """
+
+    def __init__(self, hello: pb.Hello, received_ns: int, last_offset_ms: float | None) -> None:
+        self._boot_id = hello.boot_id
+        self._base_ns = received_ns - hello.monotonic_ns
+        self._offset_ns = hello.time_unix_ns - received_ns
+        self._last_offset_ns = int((last_offset_ms or 0.0) * 1e6)
+
+    @property
+    def offset_ms(self) -> float:
+        """How far the agent's clock was ahead of ours when last compared."""
+        return self._offset_ns / 1e6
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it is too far off to be believed."""
+        return abs(self._offset_ns) > TOLERANCE_NS
+
+    def stamp(self, batch: pb.MetricBatch, received_ns: int) -> Stamp:
+        """Say when the samples of a batch were taken."""
+        if batch.boot_id != self._boot_id:
+            return self._stamp_of_earlier_boot(batch)
+        estimate_ns = received_ns - batch.sent_monotonic_ns
+        if estimate_ns < self._base_ns or estimate_ns > self._base_ns + REBASE_NS:
+            self._base_ns = estimate_ns
+        taken_ns = self._base_ns + batch.monotonic_ns
+        self._offset_ns = batch.time_unix_ns - taken_ns
+        return Stamp(
+            time=to_datetime(taken_ns if self.is_wrong else batch.time_unix_ns),
+            offset_ms=self.offset_ms,
+            clock_is_wrong=self.is_wrong,
+        )
+
+    def _stamp_of_earlier_boot(self, batch: pb.MetricBatch) -> Stamp:
+        """Correct by the last known offset: that boot's monotonic clock tells us nothing."""
+        wrong = abs(self._last_offset_ns) > TOLERANCE_NS
+        correction_ns = self._last_offset_ns if wrong else 0
+        return Stamp(
+            time=to_datetime(batch.time_unix_ns - correction_ns),
+            offset_ms=self._last_offset_ns / 1e6,
+            clock_is_wrong=wrong,
+        )

@@ -1,0 +1,124 @@
+"""Hello and Welcome: what an agent says of itself, checked, and what it is told."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from collector_gateway.clocks import to_datetime
+from collector_gateway.sessions import SEQ_MAX
+from hostpulse import errors
+from hostpulse.v1 import telemetry_pb2 as pb
+from storage import claims
+from storage.servers import InvalidName, check_name
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+EPOCHS_MAX = 1000
+MACHINE_ID_MAX_CHARS = 64
+FACT_MAX_CHARS = 256
+INTERVAL_S = (1.0, 3600.0)
+ANNOUNCED_MAX_SAMPLES = 100
+ANNOUNCED_MAX_BYTES = 200 * 1024
+HEARTBEAT_INTERVAL_S = 15.0
+
+
+class InvalidHello(errors.Permanent):
+    """Hello says something that can't be."""
+
+
+def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
+    """Check Hello and turn it into a claim.
+
+    Raises:
+        InvalidHello: naming the field, what was expected and what came.
+    """
+    try:
+        check_name(hello.server_name)
+    except InvalidName as error:
+        raise InvalidHello(f"hello.server_name: {error}") from error
+    machine_id = hello.machine_id
+    if not 1 <= len(machine_id) <= MACHINE_ID_MAX_CHARS or not machine_id.isprintable():
+        raise InvalidHello(
+            f"hello.machine_id: expected 1 to {MACHINE_ID_MAX_CHARS} printable characters, "
+            f"got {machine_id[:MACHINE_ID_MAX_CHARS]!r}"
+        )
+    if len(hello.boot_id) not in (0, 16):
+        raise InvalidHello(f"hello.boot_id: expected 16 bytes, got {len(hello.boot_id)}")
+    epochs = tuple(dict.fromkeys((hello.epoch, *(e.epoch for e in hello.epochs))))
+    if len(epochs) > EPOCHS_MAX:
+        raise InvalidHello(f"hello.epochs: expected at most {EPOCHS_MAX}, got {len(epochs)}")
+    for epoch in epochs:
+        if not 1 <= epoch <= SEQ_MAX:
+            raise InvalidHello(f"hello.epochs: expected 1 to 2^63 - 1, got {epoch}")
+    return claims.Claim(
+        server_name=hello.server_name,
+        machine_id=machine_id,
+        boot_id=UUID(bytes=hello.boot_id) if hello.boot_id else None,
+        agent_version=_text(hello.agent_version),
+        session=session,
+        epochs=epochs,
+        config_revision=min(hello.config_revision, SEQ_MAX),
+        facts=_facts(hello.host),
+        intervals_s=_intervals(hello),
+    )
+
+
+def to_welcome(claimed: claims.Claimed, now_ns: int) -> pb.StreamResponse:
+    """Tell the agent what is stored, and by which limits it is bound."""
+    return pb.StreamResponse(
+        welcome=pb.Welcome(
+            committed=[
+                pb.CommittedRanges(
+                    epoch=epoch,
+                    ranges=[pb.SeqRange(first_seq=first, last_seq=last) for first, last in ranges],
+                )
+                for epoch, ranges in claimed.committed.items()
+            ],
+            limits=pb.Limits(
+                max_samples_per_batch=ANNOUNCED_MAX_SAMPLES,
+                max_batch_bytes=ANNOUNCED_MAX_BYTES,
+                heartbeat_interval_s=HEARTBEAT_INTERVAL_S,
+            ),
+            capabilities=[pb.CAPABILITY_CUSTOM_METRICS],
+            time_unix_ns=now_ns,
+        )
+    )
+
+
+def _text(value: str) -> str:
+    """Cut a fact to what is kept of it; PostgreSQL stores no NUL."""
+    return value.replace("\0", "")[:FACT_MAX_CHARS]
+
+
+def _facts(host: pb.HostFacts) -> dict[str, str | int | datetime | None]:
+    """Return the facts that are known, as `server` names them."""
+    facts: dict[str, str | int | datetime | None] = {}
+    for descriptor, value in host.ListFields():
+        if descriptor.name == "boot_time_unix_ns":
+            facts["boot_time"] = to_datetime(value)
+        elif isinstance(value, str):
+            facts[descriptor.name] = _text(value)
+        else:
+            facts[descriptor.name] = min(value, (1 << 31) - 1 if value < 1 << 32 else SEQ_MAX)
+    return {name: value for name, value in facts.items() if name in claims.FACTS}
+
+
+def _intervals(hello: pb.Hello) -> dict[str, float]:
+    """Return the interval of each family that this gateway knows, within reason."""
+    intervals: dict[str, float] = {}
+    lowest, highest = INTERVAL_S
+    for entry in hello.intervals:
+        name = pb.Family.Name(entry.family) if entry.family in pb.Family.values() else ""
+        family = name.removeprefix("FAMILY_").lower()
+        if not family or family == "unspecified":
+            continue
+        if not (math.isfinite(entry.interval_s) and lowest <= entry.interval_s <= highest):
+            raise InvalidHello(
+                f"hello.intervals: expected {lowest:g} to {highest:g} seconds for {family}, "
+                f"got {entry.interval_s}"
+            )
+        intervals[family] = entry.interval_s
+    return intervals

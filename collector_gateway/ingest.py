@@ -1,0 +1,360 @@
+"""The way into the database: many agents' batches, one transaction, then the acks.
+
+    sessions, HTTP --submit--> queue --flush--> COPY, ledger, commit --settle--> acks
+
+The queue is bounded: `submit` waits for room, its caller stops reading its stream, and HTTP/2 flow
+control holds the agent back. Nothing leaves the queue without a verdict, and no verdict but a
+fenced stream's is given before the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from hostpulse import backoff, errors
+from storage import catalog, ledger
+from storage.errors import Verdict, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
+
+    from collector_gateway.metrics import Metrics
+    from storage.database import Connection, Pool
+
+FLUSH_WAIT_S = 0.05  # for company: one commit serves everybody who comes within it
+QUEUE_MAX_BATCHES = 20_000
+QUEUE_MAX_BYTES = 64 * 1024 * 1024  # as received; rows take about ten times as much
+FLUSH_MAX_BATCHES = 2_000
+FLUSH_TIMEOUT_S = 30.0  # client side, above the pool's statement timeout
+ACQUIRE_TIMEOUT_S = 5.0
+UNKNOWN_ERROR_TRIES = 5  # before a batch is parked
+HTTP_WAIT_S = 10.0
+BACKOFF = backoff.BackoffPolicy(initial_s=0.2, maximum_s=5.0)
+
+PARK = """
+INSERT INTO dead_letter (server_id, epoch, seq, batch, sqlstate, error)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+log = structlog.get_logger()
+
+
+class Outcome(Enum):
+    """What became of a submission."""
+
+    COMMITTED = auto()
+    REJECTED = auto()  # for good, and recorded as a gap where it had a number
+    PARKED = auto()  # not stored as rows, but its bytes are kept in dead_letter
+    FENCED = auto()  # another stream owns the server
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Submission:
+    """Rows that are stored together, and whom to tell.
+
+    `batch` is None for what came over HTTP. `gap` marks a batch that is refused for good: it has
+    no rows, and the gap is recorded when the ledger takes its number. `dropped` is what the agent
+    itself gave up, `touch` that it was heard from.
+    """
+
+    server_id: int
+    rows: Mapping[str, Sequence[tuple[Any, ...]]]
+    settle: Callable[[Outcome, str], None]
+    batch: ledger.BatchId | None = None
+    session: UUID | None = None
+    raw: bytes = b""
+    gap: ledger.Gap | None = None
+    dropped: ledger.Gap | None = None
+    touch: ledger.Touch
+    submitted_s: float = field(default_factory=time.monotonic)
+
+
+class _Repeat(Exception):
+    """The ledger took less than was copied: roll back and repeat without the rest."""
+
+    def __init__(self, verdicts: ledger.Verdicts) -> None:
+        self.verdicts = verdicts
+
+
+class Ingest:
+    """The queue and its one flusher.
+
+    Args:
+        pool: for flushes only.
+        session_of: the fencing token that this gateway holds for a server now.
+        metrics: counters of this process.
+    """
+
+    def __init__(
+        self, pool: Pool, *, session_of: Callable[[int], UUID | None], metrics: Metrics
+    ) -> None:
+        self._pool = pool
+        self._session_of = session_of
+        self._metrics = metrics
+        self._queue: deque[Submission] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stop = asyncio.Event()
+        self._stalled_since_s: float | None = None
+        self._last_problem = ""
+        metrics.queue_batches.set_function(lambda: len(self._queue))
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long flushes have been failing, in seconds; 0 where they work."""
+        since = self._stalled_since_s
+        return 0.0 if since is None else time.monotonic() - since
+
+    async def submit(self, submission: Submission) -> None:
+        """Queue a submission; waits for room. It is settled once, by `settle`."""
+        while len(self._queue) >= QUEUE_MAX_BATCHES or self._bytes >= QUEUE_MAX_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        self._queue.append(submission)
+        self._bytes += len(submission.raw)
+        self._arrived.set()
+
+    async def store(
+        self, *, server_id: int, rows: Mapping[str, Sequence[tuple[object, ...]]]
+    ) -> None:
+        """Store rows that came over HTTP: all or none, durable on return.
+
+        Raises:
+            Retryable: not within 10 s; they may or may not be stored yet.
+            Permanent: the database refuses them for good.
+        """
+        done: asyncio.Future[tuple[Outcome, str]] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome, detail: str) -> None:
+            if not done.done():
+                done.set_result((outcome, detail))
+
+        try:
+            async with asyncio.timeout(HTTP_WAIT_S):
+                await self.submit(
+                    Submission(
+                        server_id=server_id,
+                        rows=rows,
+                        settle=settle,
+                        touch=ledger.Touch(server_id=server_id),
+                    )
+                )
+                outcome, detail = await done
+        except TimeoutError as error:
+            raise errors.Retryable("the database is too slow or away", after_s=5.0) from error
+        if outcome is not Outcome.COMMITTED:
+            raise errors.Permanent(detail)
+
+    def stop(self) -> None:
+        """Ask `run` to flush what is queued and return."""
+        self._stop.set()
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Flush until stopped; the last flushes take what is queued, if the database lets them."""
+        while not (self._stop.is_set() and not self._queue):
+            await self._arrived.wait()
+            if not self._queue:
+                self._arrived.clear()
+                continue
+            if len(self._queue) < FLUSH_MAX_BATCHES:
+                await backoff.pause(FLUSH_WAIT_S, self._stop)
+            await self._flush(self._take())
+
+    def _take(self) -> list[Submission]:
+        """Take what goes into one transaction."""
+        count = min(len(self._queue), FLUSH_MAX_BATCHES)
+        taken = [self._queue.popleft() for _ in range(count)]
+        self._bytes -= sum(len(s.raw) for s in taken)
+        self._room.set()
+        return taken
+
+    async def _flush(self, work: list[Submission]) -> None:
+        """Store submissions and settle each; comes back when all have a verdict."""
+        tries = 0
+        waits = backoff.delays(BACKOFF)
+        while work:
+            started_s = time.monotonic()
+            try:
+                async with (
+                    asyncio.timeout(FLUSH_TIMEOUT_S),
+                    self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+                ):
+                    work = await self._store(connection, work)
+            except Exception as error:
+                verdict = classify(error)
+                self._report(error, verdict, len(work))
+                if verdict is Verdict.RETRY:
+                    tries += 1
+                    verdict = Verdict.PARK if tries >= UNKNOWN_ERROR_TRIES else Verdict.WAIT
+                if verdict is not Verdict.WAIT:
+                    return await self._isolate(work, verdict, error)
+                if await backoff.pause(next(waits), self._stop) and self._stop.is_set():
+                    return None  # unsettled: the agents still have it and will send it again
+            else:
+                self._recovered()
+                self._metrics.flush_seconds.observe(time.monotonic() - started_s)
+        return None
+
+    async def _store(self, connection: Connection, work: list[Submission]) -> list[Submission]:
+        """Try one transaction; return what is still to be stored after the ledger's verdicts."""
+        numbered: dict[ledger.BatchId, list[Submission]] = {}
+        for submission in work:
+            if submission.batch is not None:
+                numbered.setdefault(submission.batch, []).append(submission)
+        once = [s for s in work if s.batch is None or numbered[s.batch][0] is s]
+        try:
+            async with connection.transaction():
+                await _copy(connection, once)
+                if numbered:
+                    verdicts = await ledger.accept(
+                        connection, list(numbered), self._fences(numbered)
+                    )
+                    if len(verdicts.accepted) < len(numbered):
+                        raise _Repeat(verdicts)
+                    if gaps := [s.gap for s in once if s.gap is not None]:
+                        await ledger.record_gaps(connection, gaps)
+                for submission in once:
+                    if submission.dropped is not None and submission.session is not None:
+                        await ledger.give_up(connection, submission.dropped, submission.session)
+                await ledger.touch(connection, {s.server_id: s.touch for s in once}.values())
+        except _Repeat as repeat:
+            return self._settle_refused(work, repeat.verdicts)
+        for submission in once:
+            self._metrics.count_stored(submission.rows)
+        for submission in work:
+            refused = submission.gap is not None
+            self._metrics.delay_seconds.observe(time.monotonic() - submission.submitted_s)
+            submission.settle(Outcome.REJECTED if refused else Outcome.COMMITTED, "")
+        return []
+
+    def _fences(self, numbered: Mapping[ledger.BatchId, Sequence[Submission]]) -> dict[int, UUID]:
+        """Return the token for each server: the live stream's, else that of the one that ended."""
+        tokens: dict[int, UUID] = {}
+        for submissions in numbered.values():
+            for submission in submissions:
+                token = self._session_of(submission.server_id) or submission.session
+                if token is not None:
+                    tokens[submission.server_id] = token
+        return tokens
+
+    def _settle_refused(
+        self, work: list[Submission], verdicts: ledger.Verdicts
+    ) -> list[Submission]:
+        """Settle what the ledger did not accept, return the rest."""
+        rest: list[Submission] = []
+        for submission in work:
+            if submission.batch in verdicts.known:
+                self._metrics.duplicates.inc()
+                submission.settle(Outcome.COMMITTED, "")
+            elif submission.batch in verdicts.fenced:
+                submission.settle(Outcome.FENCED, "another stream owns this server now")
+            else:
+                rest.append(submission)
+        return rest
+
+    async def _isolate(
+        self, work: list[Submission], verdict: Verdict, error: BaseException
+    ) -> None:
+        """Find the submission that the database refuses by halving, and give the others theirs."""
+        if len(work) > 1:
+            middle = len(work) // 2
+            await self._flush(work[:middle])
+            await self._flush(work[middle:])
+            return
+        (submission,) = work
+        detail = f"the database refused it: {str(error)[:200]}"
+        if submission.batch is None:
+            submission.settle(Outcome.REJECTED, detail)
+        elif verdict is Verdict.REJECT:
+            await self._flush([_given_up(submission, "storage", detail, Outcome.REJECTED)])
+        else:
+            await self._park(submission, detail, getattr(error, "sqlstate", None))
+
+    async def _park(self, submission: Submission, detail: str, sqlstate: str | None) -> None:
+        """Keep the bytes of a batch where people can see and replay them."""
+        batch = submission.batch
+        assert batch is not None  # noqa: S101 - only numbered batches are parked
+        waits = backoff.delays(BACKOFF)
+        while True:
+            try:
+                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                    await connection.execute(
+                        PARK,
+                        batch.server_id,
+                        batch.epoch,
+                        batch.seq,
+                        submission.raw,
+                        sqlstate,
+                        detail,
+                    )
+                break
+            except Exception as error:
+                self._report(error, Verdict.WAIT, 1)
+                if await backoff.pause(next(waits), self._stop):
+                    return
+        await self._flush([_given_up(submission, "parked", detail, Outcome.PARKED)])
+
+    def _report(self, error: BaseException, verdict: Verdict, count: int) -> None:
+        """Count a failed flush, and log it when it is news."""
+        self._metrics.flush_failures.labels(verdict=verdict.value).inc()
+        if self._stalled_since_s is None:
+            self._stalled_since_s = time.monotonic()
+        problem = f"{type(error).__name__}: {error}"
+        if problem != self._last_problem:
+            self._last_problem = problem
+            log.warning("flush_failed", error=problem, verdict=verdict.value, batches=count)
+
+    def _recovered(self) -> None:
+        """Note that flushes work (again)."""
+        if self._stalled_since_s is not None:
+            log.info("flush_recovered", after_s=round(self.stalled_s, 1))
+            self._stalled_since_s, self._last_problem = None, ""
+
+
+async def _copy(connection: Connection, submissions: Sequence[Submission]) -> None:
+    """COPY the rows of all submissions, table by table."""
+    merged: dict[str, list[tuple[Any, ...]]] = {}
+    for submission in submissions:
+        for table, rows in submission.rows.items():
+            merged.setdefault(table, []).extend(rows)
+    for table, rows in merged.items():
+        await connection.copy_records_to_table(
+            table, records=rows, columns=catalog.TABLES[table].columns
+        )
+
+
+def _given_up(submission: Submission, reason: str, detail: str, outcome: Outcome) -> Submission:
+    """Turn a submission into its gap: no rows, and its number taken."""
+    batch = submission.batch
+    assert batch is not None  # noqa: S101 - only numbered batches leave gaps
+    times = [row[0] for rows in submission.rows.values() for row in rows]
+
+    def settle(settled: Outcome, why: str) -> None:
+        submission.settle(outcome if settled is Outcome.REJECTED else settled, why or detail)
+
+    return replace(
+        submission,
+        rows={},
+        gap=ledger.Gap(
+            server_id=batch.server_id,
+            epoch=batch.epoch,
+            first_seq=batch.seq,
+            last_seq=batch.seq,
+            from_time=min(times, default=None),
+            to_time=max(times, default=None),
+            reason=reason,
+            detail=detail,
+        ),
+        settle=settle,
+    )

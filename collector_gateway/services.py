@@ -1,0 +1,50 @@
+"""What the gateway gives the HTTP API that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from collector_gateway.auth import Authenticator
+    from hostpulse.clock import Clock
+    from storage.database import Pool
+
+Rows = Mapping[str, Sequence[tuple[object, ...]]]
+"""Table name to rows, each in the order of the catalog's `Table.columns`."""
+
+
+class Store(Protocol):
+    """Where samples go."""
+
+    async def store(self, *, server_id: int, rows: Rows) -> None:
+        """Store all rows or none, and return when they are durable.
+
+        Raises:
+            Retryable: not now.
+            Permanent: the database refuses them for good.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether the process can do its work, and if not, why."""
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts that the API works with; all outlive it."""
+
+    query_pool: Pool
+    authenticator: Authenticator
+    store: Store
+    readiness: Callable[[], Awaitable[Readiness]]
+    registry: CollectorRegistry
+    clock: Clock

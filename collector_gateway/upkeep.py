@@ -1,0 +1,107 @@
+"""Keeps an eye on the database, and the database in shape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from collector_gateway.services import Readiness
+from hostpulse import backoff
+from storage import database, maintenance, schema
+from storage.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from collector_gateway.ingest import Ingest
+    from collector_gateway.metrics import Metrics
+    from storage.database import Pool
+
+WATCH_INTERVAL_S = 2.0
+MAINTENANCE_INTERVAL_S = 600.0
+MAINTENANCE_TIMEOUT_S = 300.0
+MAINTENANCE_LATE_S = 4 * 3600.0  # partitions are made days ahead: this is early enough to say so
+STALLED_S = 10.0
+
+log = structlog.get_logger()
+
+
+class Upkeep:
+    """Watches whether the database answers and fits, and maintains it.
+
+    Args:
+        dsn: for connections of its own.
+        query_pool: for asking how it is.
+        ingest: whose stalls make the process not ready.
+        metrics: of this process.
+    """
+
+    def __init__(self, dsn: str, *, query_pool: Pool, ingest: Ingest, metrics: Metrics) -> None:
+        self._dsn = dsn
+        self._query_pool = query_pool
+        self._ingest = ingest
+        self._metrics = metrics
+        self._problem: str | None = "the database has not answered yet"
+        self._maintenance_age_s: float | None = None
+
+    async def readiness(self) -> Readiness:
+        """Say whether this process can do its work."""
+        reasons = [self._problem] if self._problem else []
+        if (stalled_s := self._ingest.stalled_s) > STALLED_S:
+            reasons.append(f"ingest has been stalled for {stalled_s:.0f} s")
+        return Readiness(ready=not reasons, reasons=tuple(reasons))
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Ask the database how it is until stopped.
+
+        Raises:
+            SchemaMismatch: it does not fit this code; the process must end.
+        """
+        while True:
+            try:
+                async with (
+                    asyncio.timeout(database.CONNECT_TIMEOUT_S),
+                    self._query_pool.acquire() as connection,
+                ):
+                    await schema.check(connection)
+                    self._maintenance_age_s = await maintenance.age_s(connection)
+            except SchemaMismatch:
+                raise
+            except Exception as error:
+                self._note(f"the database does not answer: {type(error).__name__}: {error}")
+            else:
+                self._note(None)
+            self._metrics.maintenance_age_seconds.set(self._maintenance_age_s or 0.0)
+            if await backoff.pause(WATCH_INTERVAL_S, stop):
+                return
+
+    async def maintain(self, stop: asyncio.Event) -> None:
+        """Maintain the database until stopped; one process at a time does it."""
+        while True:
+            delay_s = MAINTENANCE_INTERVAL_S
+            try:
+                async with asyncio.timeout(MAINTENANCE_TIMEOUT_S):
+                    connection = await database.connect(
+                        self._dsn, "maintenance", statement_timeout_s=MAINTENANCE_TIMEOUT_S
+                    )
+                    try:
+                        done = await maintenance.maintain(connection)
+                    finally:
+                        await connection.close(timeout=database.CONNECT_TIMEOUT_S)
+            except Exception as error:
+                delay_s = WATCH_INTERVAL_S * 5
+                log.warning("maintenance_failed", error=f"{type(error).__name__}: {error}")
+            else:
+                if done:
+                    log.info("maintained", steps=len(done), first=done[0], last=done[-1])
+            if await backoff.pause(delay_s, stop):
+                return
+
+    def _note(self, problem: str | None) -> None:
+        """Keep what is wrong, and log it when it is news."""
+        self._metrics.database_up.set(problem is None)
+        if problem and not self._problem:
+            log.warning("database_lost", problem=problem)
+        elif self._problem and not problem:
+            log.info("database_found")
+        self._problem = problem
