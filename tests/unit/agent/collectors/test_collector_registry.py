@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,10 +11,6 @@ from agent import collectors
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
-    import subprocess
-import sys
-from pathlib import Path
-
     from agent.collectors.testing import FakeHost
 
 NOT_COLLECTED = {
