@@ -52,6 +52,9 @@ def parse(row: Mapping[str, object]) -> rules.Rule:
         seeded=bool(row.get("seeded", False)),
         edited_at=cast("datetime | None", row.get("edited_at")),
     )
+    if metric == rules.OFFLINE_METRIC and operator is not rules.Operator.ABOVE:
+        expectation = f"> for {rules.OFFLINE_METRIC}"
+        raise rules.InvalidRule("operator", expectation=expectation, value=str(operator))
     _check_recovery(rule)
     return rule
 

@@ -95,6 +95,12 @@ class Selector:
     names: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def matches(self, name: str, labels: Mapping[str, object]) -> bool:
+        """Whether it chooses the server of this name with these labels."""
+        if self.names and name not in self.names:
+            return False
+        return all(labels.get(key) == value for key, value in self.labels.items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -132,9 +138,13 @@ class Rule:
             return self.recovery_threshold
         return self.levels[0].threshold
 
-    def recovered(self, value: float) -> bool:
-        """Whether a firing is over at this value."""
-        return not self.operator.breached(value, self.recovery)
+    def watches(self, labels: Mapping[str, str | None]) -> bool:
+        """Whether its label filter lets the series with these labels through."""
+        return all(labels.get(key) in values for key, values in self.label_filter.items())
+
+    def level(self, severity: Severity) -> Level:
+        """Return the level of this severity; the mildest one where it has none (an edited rule)."""
+        return next((each for each in self.levels if each.severity is severity), self.levels[0])
 
 
 def metric_name(name: str) -> str:

@@ -1,0 +1,84 @@
+"""The alert worker's composition root: pools, cycles and outbox, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import structlog
+
+from alerting import notifiers, worker
+from alerting.channels import ChannelOpener
+from alerting.outbox import Outbox
+from hostpulse import lifecycle
+from storage import database, secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alerting.settings import Settings
+
+STOP_GRACE_S = 5.0
+HARD_STOP_S = 8.0
+CYCLE_STATEMENT_S = 30.0
+OUTBOX_STATEMENT_S = 10.0
+OUTBOX_CONNECTIONS = 4
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def run(
+    settings: Settings, *, environment: Mapping[str, str] = os.environ, stop: asyncio.Event
+) -> None:
+    """Run until `stop` is set; evaluation and outbox never share a connection.
+
+    Raises:
+        ConfigError: the secret key is none.
+    """
+    keys = dict(environment)
+    if settings.secret_key is not None:
+        keys[secrets.VARIABLE] = settings.secret_key.get_secret_value()
+    opener = ChannelOpener(
+        box=secrets.SecretBox.load(keys, settings.data_dir),
+        environment=environment,
+        smtp_url=settings.smtp_url.get_secret_value() if settings.smtp_url else None,
+    )
+    dsn = settings.database_url.get_secret_value()
+    async with (
+        database.open_pool(
+            dsn, "alert cycle", max_size=1, statement_timeout_s=CYCLE_STATEMENT_S
+        ) as cycle_pool,
+        database.open_pool(
+            dsn, "outbox", max_size=OUTBOX_CONNECTIONS, statement_timeout_s=OUTBOX_STATEMENT_S
+        ) as outbox_pool,
+    ):
+        cycles = worker.Worker(cycle_pool, interval_s=settings.alert_interval_s, stop=stop)
+        outbox = Outbox(outbox_pool, opener=opener, notifiers=notifiers.NOTIFIERS, stop=stop)
+        log.info("alerting_started", interval_s=settings.alert_interval_s)
+        await lifecycle.run_until_stopped(
+            {
+                "cycles": worker.through_outages("cycles", cycles.run, stop),
+                "outbox": worker.through_outages("outbox", outbox.run, stop),
+            },
+            stop,
+            grace_s=STOP_GRACE_S,
+        )
+    log.info("alerting_stopped")
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    with lifecycle.stop_on_signals(stop):
+        watchdog = asyncio.create_task(_end_in_time(stop), name="watchdog")
+        try:
+            await run(settings, stop=stop)
+        finally:
+            watchdog.cancel()
+
+
+async def _end_in_time(stop: asyncio.Event) -> None:
+    """Bound the stop, whatever hangs."""
+    await stop.wait()
+    lifecycle.end_within(HARD_STOP_S)

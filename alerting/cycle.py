@@ -1,0 +1,166 @@
+"""One cycle: look at everything, decide, and write all of it down in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from alerting import evaluation, liveness, records, states
+from alerting.rules import OFFLINE_METRIC, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from alerting.evaluation import Finding
+    from alerting.series import Series
+    from storage.database import Connection
+
+# After an outage agents come back within 30 s (their longest backoff) and one interval of at most
+# 60 s; until then, missing samples say nothing about the servers.
+GRACE = timedelta(seconds=90)
+PATIENCE_S = 120.0  # without a cycle for so long, nobody listened
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a cycle did."""
+
+    rules: int
+    findings: int
+    transitions: int
+    notifications: int
+    invalid: Mapping[str, str]
+
+
+async def run(connection: Connection) -> Report | None:
+    """Run one cycle; None when another worker is at it. All or nothing of it is stored."""
+    async with connection.transaction():
+        if not await records.take_turn(connection):
+            return None
+        last, now = await records.load_heartbeat(connection, patience_s=PATIENCE_S)
+        chosen, invalid = await records.load_rules(connection)
+        live = await records.load_live(connection)
+        enabled = [rule for rule in chosen if rule.enabled]
+        fleet = await liveness.look_at_fleet(connection, heard_since=last.heard_since)
+        # When a stall ends, servers come back one by one: their silence counts from now.
+        heard_since = now if last.stalled and not fleet.stalled else last.heard_since
+        findings = await evaluation.evaluate(
+            connection, [rule for rule in enabled if rule.metric != OFFLINE_METRIC], live.keys()
+        )
+        findings += await liveness.evaluate(
+            connection, enabled, live.keys(), fleet, heard_since=heard_since
+        )
+        by_id = {rule.id: rule for rule in chosen}
+        findings += _unfound(by_id, live, findings, stalled=fleet.stalled)
+        if fleet.stalled or now - heard_since < GRACE:
+            findings = [f for f in findings if not isinstance(f.observation, states.Unseen)]
+        outcomes = await _decide(connection, by_id, live, findings, now)
+        await records.save(connection, outcomes)
+        await records.save_heartbeat(
+            connection,
+            records.Heartbeat(time=now, heard_since=heard_since, stalled=fleet.stalled),
+        )
+    _tell(outcomes)
+    told = [o.channels for o in outcomes for t in o.transitions if t.notify]
+    return Report(
+        rules=len(enabled),
+        findings=len(findings),
+        transitions=sum(len(outcome.transitions) for outcome in outcomes),
+        notifications=sum(map(len, told)),
+        invalid={name: str(error) for name, error in invalid.items()},
+    )
+
+
+def _unfound(
+    by_id: Mapping[int, Rule],
+    live: Mapping[Series, records.Alert],
+    findings: Iterable[Finding],
+    *,
+    stalled: bool,
+) -> list[Finding]:
+    """Observe the live alerts that no query found: their samples stopped, or nobody watches them.
+
+    An alert whose rule can't be read is left as it is.
+    """
+    found = {finding.place.series for finding in findings}
+    missing: list[Finding] = []
+    for series, alert in live.items():
+        rule = by_id.get(series.rule_id)
+        if series in found or rule is None:
+            continue
+        if _is_watched(rule, alert):
+            if rule.metric == OFFLINE_METRIC and stalled:
+                continue  # single servers are not judged meanwhile
+            # The offline query returns every server that it knows and that is in `live`.
+            gone = rule.metric == OFFLINE_METRIC
+        else:
+            gone = True
+        observation = states.Withdrawn() if gone else states.Unseen()
+        missing.append(evaluation.Finding(place=alert.place, observation=observation))
+    return missing
+
+
+def _is_watched(rule: Rule, alert: records.Alert) -> bool:
+    """Whether an alert's rule still asks for it."""
+    if not rule.enabled:
+        return False
+    if alert.place.series.server_id is None:
+        return rule.metric == OFFLINE_METRIC
+    if alert.place.server is None or alert.server_labels is None:
+        return False  # the server was forgotten
+    labels = dict(alert.place.series.labels)
+    return rule.selector.matches(alert.place.server, alert.server_labels) and rule.watches(labels)
+
+
+async def _decide(
+    connection: Connection,
+    by_id: Mapping[int, Rule],
+    live: Mapping[Series, records.Alert],
+    findings: Iterable[Finding],
+    now: datetime,
+) -> list[records.Outcome]:
+    """Ask the state machine about every finding; keep what changed."""
+    pending = list(findings)
+    if not pending:
+        return []
+    known = await records.load_known(
+        connection, (f.place for f in pending if f.place.series not in live)
+    )
+    enabled_channels = await records.load_channels(connection)
+    outcomes: list[records.Outcome] = []
+    for finding in pending:
+        series = finding.place.series
+        alert = live.get(series) or known.get(series)
+        if alert is None:
+            alert = records.Alert(id=None, place=finding.place, state=states.AlertState())
+        rule = by_id[series.rule_id]
+        _, transitions = states.step(rule, alert.state, finding.observation, now)
+        if transitions:
+            channels = tuple(c for c in enabled_channels if not rule.channels or c in rule.channels)
+            outcomes.append(
+                records.Outcome(alert=alert, rule=rule, transitions=transitions, channels=channels)
+            )
+    return outcomes
+
+
+def _tell(outcomes: Iterable[records.Outcome]) -> None:
+    """Log what people were told of."""
+    for outcome in outcomes:
+        for transition in outcome.transitions:
+            if transition.notify:
+                log.info(
+                    "alert_changed",
+                    change=str(transition.change),
+                    rule=outcome.rule.name,
+                    server=outcome.alert.place.server,
+                    labels=dict(outcome.alert.place.series.labels),
+                    severity=str(transition.severity),
+                    value=transition.after.value,
+                    channels=list(outcome.channels),
+                )

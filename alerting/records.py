@@ -1,0 +1,262 @@
+"""Rules, alerts, history and outbox in the database: reading and writing them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from alerting import notifications, parsing, states
+from alerting.rules import InvalidRule, Severity
+from alerting.series import Place, Series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from alerting.rules import Rule
+    from storage.database import Connection
+
+HEARTBEAT = "alerting.last_cycle"  # a row of `setting`, read by the gateway and by doctor
+CYCLE_LOCK = 7_240_005  # any number, the same in every alert worker
+
+_ALERT = """
+    SELECT a.id, a.rule_id, a.server_id, a.labels, a.state, a.severity, a.value, a.run_started_at,
+           a.fired_at, a.resolved_at, a.notified_at, a.acknowledged_at, a.firing_number,
+           a.notice_number, s.name AS server, s.labels AS server_labels
+    FROM alert a LEFT JOIN server s ON s.id = a.server_id
+"""
+
+_UPSERT = """
+    INSERT INTO alert (id, rule_id, server_id, labels, state, severity, value, run_started_at,
+                       fired_at, resolved_at, notified_at, firing_number, notice_number, changed_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    ON CONFLICT (id) DO UPDATE SET
+      state = excluded.state, severity = excluded.severity, value = excluded.value,
+      run_started_at = excluded.run_started_at, fired_at = excluded.fired_at,
+      resolved_at = excluded.resolved_at, notified_at = excluded.notified_at,
+      firing_number = excluded.firing_number, notice_number = excluded.notice_number,
+      changed_at = excluded.changed_at,
+      acknowledged_at = CASE WHEN $15 THEN alert.acknowledged_at END,
+      acknowledged_by = CASE WHEN $15 THEN alert.acknowledged_by END
+"""
+
+_HISTORY = """
+    INSERT INTO alert_history (time, alert_id, rule_name, server_id, labels, change, from_state,
+                               to_state, severity, value, firing_number, detail)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+_NOTIFICATION = """
+    INSERT INTO notification (created_at, alert_id, channel, kind, dedup_key, payload,
+                              next_attempt_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $1)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """An alert as it is stored; `id` None was never stored."""
+
+    id: int | None
+    place: Place
+    state: states.AlertState
+    server_labels: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a cycle decided about one alert, and whom it tells."""
+
+    alert: Alert
+    rule: Rule
+    transitions: tuple[states.Transition, ...]
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """When a cycle last ran, and since when a silence counts."""
+
+    time: datetime
+    heard_since: datetime
+    stalled: bool
+
+
+async def take_turn(connection: Connection) -> bool:
+    """Take the lock that makes one worker at a time evaluate, until the transaction ends."""
+    return bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", CYCLE_LOCK))
+
+
+async def load_rules(connection: Connection) -> tuple[list[Rule], dict[str, InvalidRule]]:
+    """Return all rules by name, and those that can't be read with the reason."""
+    valid: list[Rule] = []
+    invalid: dict[str, InvalidRule] = {}
+    for row in await connection.fetch("SELECT * FROM alert_rule ORDER BY name"):
+        try:
+            valid.append(parsing.parse(dict(row)))
+        except InvalidRule as error:
+            invalid[row["name"]] = error
+    return valid, invalid
+
+
+async def load_live(connection: Connection) -> dict[Series, Alert]:
+    """Return the alerts that are looked at in every cycle."""
+    rows = await connection.fetch(
+        f"{_ALERT} WHERE a.state IN ('pending', 'firing', 'no_data')"  # S608: see states.LIVE
+    )
+    return {alert.place.series: alert for alert in map(_alert, map(dict, rows))}
+
+
+async def load_known(connection: Connection, wanted: Iterable[Place]) -> dict[Series, Alert]:
+    """Return those of the wanted alerts that were stored before."""
+    keys = {(p.series.rule_id, p.series.server_id) for p in wanted}
+    rows = await connection.fetch(
+        f"""
+        {_ALERT} JOIN unnest($1::int[], $2::int[]) AS k(rule_id, server_id)
+          ON a.rule_id = k.rule_id AND a.server_id IS NOT DISTINCT FROM k.server_id
+        """,
+        [rule_id for rule_id, _ in keys],
+        [server_id for _, server_id in keys],
+    )
+    return {alert.place.series: alert for alert in map(_alert, map(dict, rows))}
+
+
+async def load_channels(connection: Connection) -> tuple[str, ...]:
+    """Return the names of the channels that are enabled."""
+    rows = await connection.fetch("SELECT name FROM channel WHERE enabled ORDER BY name")
+    return tuple(row["name"] for row in rows)
+
+
+async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    """Store new states, their history and what is to be sent; to be called in a transaction."""
+    if not outcomes:
+        return
+    new = sum(outcome.alert.id is None for outcome in outcomes)
+    fresh_ids = iter(
+        await connection.fetch(
+            "SELECT nextval(pg_get_serial_sequence('alert', 'id')) AS id"
+            " FROM generate_series(1, $1::int)",
+            new,
+        )
+    )
+    identified = [
+        (outcome, outcome.alert.id or cast("int", next(fresh_ids)["id"])) for outcome in outcomes
+    ]
+    await connection.executemany(_UPSERT, [_alert_row(o, i) for o, i in identified])
+    await connection.executemany(
+        _HISTORY, [_history_row(o, i, t) for o, i in identified for t in o.transitions]
+    )
+    await connection.executemany(
+        _NOTIFICATION, [row for o, i in identified for row in _notification_rows(o, i)]
+    )
+
+
+async def load_heartbeat(
+    connection: Connection, *, patience_s: float
+) -> tuple[Heartbeat, datetime]:
+    """Return the last cycle's heartbeat, and since when a silence counts now.
+
+    Nobody could be heard while the database was away, or while no worker listened for longer than
+    `patience_s`: then silence counts from this moment.
+    """
+    row = await connection.fetchrow(
+        """
+        WITH last AS (
+          SELECT (value ->> 'time')::timestamptz AS time,
+                 (value ->> 'heard_since')::timestamptz AS heard_since,
+                 (value ->> 'stalled')::boolean AS stalled
+          FROM setting WHERE key = $1
+        )
+        SELECT now() AS now, last.time, last.stalled,
+               CASE WHEN last.time > now() - make_interval(secs => $2)
+                    THEN greatest(last.heard_since, pg_postmaster_start_time())
+                    ELSE now() END AS heard_since
+        FROM (SELECT) one LEFT JOIN last ON true
+        """,
+        HEARTBEAT,
+        patience_s,
+    )
+    assert row is not None  # noqa: S101 - one row by construction
+    now = row["now"]
+    heard_since = row["heard_since"]
+    return (
+        Heartbeat(time=row["time"] or now, heard_since=heard_since, stalled=bool(row["stalled"])),
+        now,
+    )
+
+
+async def save_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
+    """Say that a cycle ran."""
+    await connection.execute(
+        "INSERT INTO setting (key, value) VALUES ($1, $2)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        HEARTBEAT,
+        {
+            "time": heartbeat.time.isoformat(),
+            "heard_since": heartbeat.heard_since.isoformat(),
+            "stalled": heartbeat.stalled,
+        },
+    )
+
+
+def _alert(row: Mapping[str, object]) -> Alert:
+    """Make an alert of a row."""
+    names = {f.name for f in dataclasses.fields(states.AlertState)}
+    known = {key: value for key, value in row.items() if key in names and key != "severity"}
+    severity = cast("str | None", row["severity"])
+    state = states.AlertState(
+        phase=states.Phase(cast("str", row["state"])),
+        severity=Severity(severity) if severity else None,
+        acknowledged=row["acknowledged_at"] is not None,
+        **known,  # pyright: ignore[reportArgumentType] - columns of the same names and types
+    )
+    series = Series.of(
+        cast("int", row["rule_id"]),
+        cast("int | None", row["server_id"]),
+        cast("dict[str, str | None]", row["labels"]),
+    )
+    return Alert(
+        id=cast("int", row["id"]),
+        place=Place(series=series, server=cast("str | None", row["server"])),
+        state=state,
+        server_labels=cast("dict[str, object] | None", row["server_labels"]),
+    )
+
+
+def _alert_row(outcome: Outcome, alert_id: int) -> tuple[object, ...]:
+    series, last = outcome.alert.place.series, outcome.transitions[-1]
+    state = last.after
+    return (
+        *(alert_id, series.rule_id, series.server_id, dict(series.labels)),
+        *(state.phase, state.severity, state.value, state.run_started_at),
+        *(state.fired_at, state.resolved_at, state.notified_at),
+        *(state.firing_number, state.notice_number, last.at, state.acknowledged),
+    )
+
+
+def _history_row(
+    outcome: Outcome, alert_id: int, transition: states.Transition
+) -> tuple[object, ...]:
+    series, after = outcome.alert.place.series, transition.after
+    level = outcome.rule.level(transition.severity)
+    detail = {
+        "threshold": level.threshold,
+        "for_s": level.for_s,
+        "notified": list(outcome.channels) if transition.notify else [],
+    }
+    return (
+        *(transition.at, alert_id, outcome.rule.name, series.server_id, dict(series.labels)),
+        *(transition.change, transition.before, after.phase, transition.severity),
+        *(after.value, after.firing_number, detail),
+    )
+
+
+def _notification_rows(outcome: Outcome, alert_id: int) -> Iterable[tuple[object, ...]]:
+    for transition in outcome.transitions:
+        if not transition.notify:
+            continue
+        told = notifications.describe(outcome.rule, outcome.alert.place, transition)
+        payload = notifications.to_json(told)
+        for channel in outcome.channels:
+            yield (transition.at, alert_id, channel, told.kind, told.dedup_key, payload)

@@ -1,0 +1,128 @@
+"""The worker: a cycle every few seconds, whatever becomes of the database meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+
+from alerting import cycle
+from hostpulse import backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from storage.database import Pool
+
+CYCLE_MAX_S = 60.0
+ACQUIRE_MAX_S = 5.0
+RETRY = backoff.BackoffPolicy(initial_s=0.5, maximum_s=10.0)
+DATABASE_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # shutting down, statement cancelled
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.UndefinedTableError,  # not migrated yet
+    asyncpg.InvalidCatalogNameError,  # not created yet
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def through_outages(
+    name: str,
+    work: Callable[[], Coroutine[object, object, None]],
+    stop: asyncio.Event,
+    *,
+    retry: backoff.BackoffPolicy = RETRY,
+    pause: backoff.Pause = backoff.pause,
+) -> None:
+    """Call `work` until it returns; again, with backoff, when the database is away.
+
+    An outage is said once, and so is its end. Any other error is raised.
+    """
+    delays = backoff.delays(retry)
+    said: str | None = None
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            await work()
+        except DATABASE_AWAY as error:
+            if time.monotonic() - started > retry.maximum_s:
+                delays, said = backoff.delays(retry), None  # it had worked for a while
+            if (kind := type(error).__name__) != said:
+                log.warning("database_lost", task=name, error=f"{kind}: {error}"[:300])
+                said = kind
+            await pause(next(delays), stop)
+        else:
+            return
+
+
+class Worker:
+    """Runs cycles at an interval, counted from start to start.
+
+    Args:
+        pool: of the evaluation alone.
+        interval_s: between the starts of two cycles.
+        stop: set once; the cycle in progress is then finished.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        interval_s: float,
+        stop: asyncio.Event,
+        monotonic: Callable[[], float] = time.monotonic,
+        pause: backoff.Pause = backoff.pause,
+    ) -> None:
+        self._pool = pool
+        self._interval_s = interval_s
+        self._stop = stop
+        self._monotonic = monotonic
+        self._pause = pause
+        self._invalid: Mapping[str, str] = {}
+
+    async def run(self) -> None:
+        """Run cycles until stopped.
+
+        Raises:
+            OSError, PostgresError and so on: the database is away; call again later.
+        """
+        while not self._stop.is_set():
+            started = self._monotonic()
+            await self.run_once()
+            left_s = self._interval_s - (self._monotonic() - started)
+            await self._pause(max(0.0, left_s), self._stop)
+
+    async def run_once(self) -> cycle.Report | None:
+        """Run one cycle; None when another worker has its turn."""
+        started = self._monotonic()
+        async with (
+            asyncio.timeout(CYCLE_MAX_S),
+            self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection,
+        ):
+            report = await cycle.run(connection)
+        if report is None:
+            return None
+        self._tell_invalid(report.invalid)
+        took_s = self._monotonic() - started
+        log.debug("cycle_finished", took_s=round(took_s, 3), findings=report.findings)
+        if took_s > self._interval_s:
+            log.warning("cycle_was_slow", took_s=round(took_s, 3), interval_s=self._interval_s)
+        return report
+
+    def _tell_invalid(self, invalid: Mapping[str, str]) -> None:
+        """Say once which rules can't be read, and again when that changes."""
+        for name, reason in invalid.items():
+            if self._invalid.get(name) != reason:
+                log.warning("rule_ignored", rule=name, reason=reason)
+        self._invalid = invalid
