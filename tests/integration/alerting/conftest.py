@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from alerting import cycle
 from storage import database as storage_database
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from email.message import EmailMessage
 
     from alerting.cycle import Report
@@ -128,7 +128,7 @@ class MailServer:
         self._loop = asyncio.get_running_loop()
         self._controller: Controller | None = None
 
-    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: ANN001, N802
+    async def handle_DATA(self, server, session, envelope) -> str:
         import email
         from email import policy
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alerting import app
 from alerting.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_sustained_load_sends_one_mail_and_its_end_another(
