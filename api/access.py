@@ -1,0 +1,76 @@
+"""The door: without a key nothing but health is answered, not even that a path is unknown."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from api import failures, problems
+from collector_gateway import auth
+from hostpulse import errors
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hostpulse"'}
+
+
+class RequireKey:
+    """ASGI middleware that finds out who is calling, and turns away who does not say."""
+
+    def __init__(self, app: ASGIApp, authenticator: auth.Authenticator) -> None:
+        self._app = app
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            try:
+                principal = await self._authenticator.authenticate(_credential(Request(scope)))
+            except auth.Unauthenticated as error:
+                refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
+            except errors.Retryable as error:
+                refusal = failures.retry_later(str(error), error.after_s)
+            else:
+                scope.setdefault("state", {})["principal"] = principal
+                refusal = None
+            if refusal:
+                return await problems.response(refusal)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def _credential(request: Request) -> str | None:
+    """Return the key that a request brings; `Authorization` wins."""
+    authorization = request.headers.get("authorization")
+    return auth.bearer(authorization) if authorization else request.headers.get("x-api-key")
+
+
+def principal(request: Request) -> auth.Principal:
+    """Return who is calling."""
+    return request.state.principal
+
+
+def require_reader(request: Request) -> None:
+    """Refuse who may not read."""
+    if not principal(request).may_read:
+        raise _forbidden(f"a key of role {principal(request).role} may not read")
+
+
+def require_writer(request: Request) -> None:
+    """Refuse who may not write for any server."""
+    who = principal(request)
+    if not (who.is_admin or who.server_names):
+        raise _forbidden(f"a key of role {who.role} may not write")
+
+
+def require_writer_of(request: Request, server_name: str) -> None:
+    """Refuse who may not write for this server."""
+    if not principal(request).may_write(server_name):
+        raise _forbidden(f"this key is not for server {problems.shown(server_name)}")
+
+
+def _forbidden(detail: str) -> problems.Problem:
+    return problems.Problem(HTTPStatus.FORBIDDEN, detail)

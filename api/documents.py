@@ -1,0 +1,80 @@
+"""What the OpenAPI document says of requests that are checked by hand."""
+
+from __future__ import annotations
+
+from storage import reading
+
+_TEXT = {"type": "string"}
+_NUMBERS = {"type": "array", "items": {"type": "number", "minimum": 0}}
+_FAMILY = {"type": "object", "additionalProperties": {"type": ["number", "null"], "minimum": 0}}
+
+
+def _parameter(name: str, description: str, *, required: bool = False) -> dict[str, object]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": required,
+        "description": description,
+        "schema": _TEXT,
+    }
+
+
+GET_METRICS: dict[str, object] = {
+    "parameters": [
+        _parameter("server_id", "The server's name.", required=True),
+        _parameter("metric", "A metric of the catalog, or an alias.", required=True),
+        _parameter("from", "The first moment, RFC 3339 with an offset.", required=True),
+        _parameter("to", "The moment after the last, RFC 3339 with an offset.", required=True),
+        _parameter("step", "One point for so long: seconds, or 30s, 5m, 1h, 1d."),
+        {
+            **_parameter("agg", "What becomes of the samples of a step."),
+            "schema": {"type": "string", "enum": list(reading.Aggregate), "default": "avg"},
+        },
+        {
+            "name": "labels",
+            "in": "query",
+            "required": False,
+            "style": "form",
+            "explode": True,
+            "description": "Any label of the metric, as a parameter of its own: mount=/.",
+            "schema": {"type": "object", "additionalProperties": _TEXT},
+        },
+    ]
+}
+
+GET_SERVER: dict[str, object] = {
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
+}
+
+POST_METRICS: dict[str, object] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["server_id", "timestamp", "metrics"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "server_id": {"type": "string", "minLength": 1, "maxLength": 253},
+                        "timestamp": {"type": "string", "format": "date-time"},
+                        "metrics": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                "cpu": {
+                                    "type": "object",
+                                    "properties": {"cores": _NUMBERS, "load_average": _NUMBERS},
+                                    "additionalProperties": {"type": ["number", "null"]},
+                                },
+                                "memory": _FAMILY,
+                                "disk": {"type": "object", "additionalProperties": _FAMILY},
+                                "network": {"type": "object", "additionalProperties": _FAMILY},
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
