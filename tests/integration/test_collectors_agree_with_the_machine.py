@@ -113,13 +113,13 @@ def interval(tmp_path_factory: pytest.TempPathFactory) -> Interval:
     )
     built = collectors.build(settings)
     tool = shutil.which("vmstat")
+
+    outer_first = read_truth()
     vmstat = (
         subprocess.Popen([tool, "-n", str(int(LOAD_S)), "2"], stdout=subprocess.PIPE, text=True)
         if tool
         else None
     )
-
-    outer_first = read_truth()
     for one in built:
         one.collect()
     started_s = time.monotonic()
@@ -174,7 +174,7 @@ def test_cpu_usage_agrees_with_vmstat(interval: Interval) -> None:
 
     # vmstat prints whole numbers: half a point of each of the two is its own.
     assert sample.usage_percent == pytest.approx(100 - not_used, abs=POINTS + 1)
-    assert sample.usage_percent > 20
+    assert sample.usage_percent > 20 / (psutil.cpu_count() or 1)
 
 
 def test_every_core_has_its_usage(interval: Interval) -> None:
@@ -199,7 +199,9 @@ def test_switches_and_interrupts_agree_with_proc(interval: Interval, name: str, 
 def test_the_load_agrees_with_the_system(interval: Interval) -> None:
     (sample,) = interval.samples[telemetry_pb2.FAMILY_CPU]
 
-    assert (sample.load1, sample.load5, sample.load15) == pytest.approx(os.getloadavg(), abs=0.5)
+    assert (sample.load1, sample.load5, sample.load15) == pytest.approx(
+        os.getloadavg(), rel=0.2, abs=0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_memory_agrees_with_psutil(interval: Interval, field: str, attribute: st
     (sample,) = interval.samples[telemetry_pb2.FAMILY_MEMORY]
     before, after = (getattr(one.memory, attribute) for one in _around_the_last(interval))
 
-    assert agrees(getattr(sample, field), before, after)
+    assert agrees(getattr(sample, field), before, after, slack=sample.total_bytes * 0.005)
 
 
 def test_used_memory_and_swap_agree_with_psutil(interval: Interval) -> None:
@@ -272,13 +274,13 @@ def test_disk_traffic_agrees_with_proc(interval: Interval) -> None:
             assert sample.await_ms == pytest.approx(expected, rel=0.1)
 
 
-def test_the_disk_under_load_is_among_the_samples(interval: Interval) -> None:
+def test_whole_disks_are_sampled_and_nothing_else(interval: Interval) -> None:
     known = {sample.device for sample in interval.samples[telemetry_pb2.FAMILY_DISK_IO]}
     whole = {
-        one.name
-        for one in Path("/sys/class/block").iterdir()
-        if not (one / "partition").exists()
-        and not one.name.startswith(("loop", "ram", "zram", "sr", "fd"))
+        name
+        for name in interval.outer[1].disks
+        if not Path("/sys/class/block", name, "partition").exists()
+        and not name.startswith(("loop", "ram", "zram", "sr", "fd"))
     }
 
     assert known == whole
@@ -332,8 +334,12 @@ def test_this_busy_process_is_among_the_top_with_its_share_of_a_core(interval: I
 
 def test_pressure_is_there_where_the_kernel_has_it(interval: Interval) -> None:
     samples = interval.samples[telemetry_pb2.FAMILY_PRESSURE]
+    try:
+        has_pressure = bool(Path("/proc/pressure/cpu").read_bytes())
+    except OSError:  # not built in, or switched off at boot
+        has_pressure = False
 
-    assert bool(samples) == Path("/proc/pressure/cpu").exists()
+    assert bool(samples) == has_pressure
 
 
 def _pairs(interval: Interval) -> tuple[tuple[Truth, Truth], tuple[Truth, Truth]]:
