@@ -138,7 +138,7 @@ def look(point: str) -> Room | None:
 
 def look_elsewhere(point: str) -> Room | None:
     """Ask psutil, on systems without statvfs."""
-    import psutil  # 4 MB that an agent on Linux does not pay
+    import psutil  # 1 MB that an agent on Linux does not pay
 
     told = psutil.disk_usage(point)
     return Room(total=told.total, used=told.used, free=told.free) if told.total > 0 else None

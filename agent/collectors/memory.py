@@ -89,7 +89,7 @@ def parse_meminfo(raw: bytes) -> dict[bytes, int]:
 
 def read_elsewhere() -> MemoryReading:
     """Ask psutil for what this system tells; none but Linux counts faults for us."""
-    import psutil  # 4 MB that an agent on Linux does not pay
+    import psutil  # 1 MB that an agent on Linux does not pay
 
     memory = psutil.virtual_memory()
     swap = psutil.swap_memory() if hasattr(psutil, "swap_memory") else None

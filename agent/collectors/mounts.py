@@ -31,7 +31,7 @@ def read(machine: Machine) -> Sequence[Mount]:
     """List what is mounted; on Linux from the kernel's table, elsewhere from psutil."""
     if machine.linux:
         return parse_mountinfo(machine.read_proc("self/mountinfo") or b"")
-    import psutil  # 4 MB that an agent on Linux does not pay
+    import psutil  # 1 MB that an agent on Linux does not pay
 
     return [
         Mount(

@@ -119,7 +119,7 @@ class PortableProcessTable:
 
     def read(self) -> TableReading:
         """Look at all processes."""
-        import psutil  # 4 MB that an agent on Linux does not pay
+        import psutil  # 1 MB that an agent on Linux does not pay
 
         processes: list[ProcessReading] = []
         for process in psutil.process_iter(["name", "create_time", "cpu_times", "memory_info"]):

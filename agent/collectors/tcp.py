@@ -82,7 +82,7 @@ def by_name(counts: Counter[int]) -> Counter[str]:
 
 def read_elsewhere() -> Counter[str] | None:
     """Ask psutil, which some systems answer to the administrator only."""
-    import psutil  # 4 MB that an agent on Linux does not pay
+    import psutil  # 1 MB that an agent on Linux does not pay
 
     if not hasattr(psutil, "net_connections"):
         return None
