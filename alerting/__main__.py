@@ -7,15 +7,15 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from alerting import app
-from alerting.settings import Settings
+from alerting import app, settings
 from hostpulse import errors
 from storage import logs
+from storage.errors import SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WRONG_CONFIG = 2
+WRONG_CONFIG = 2  # also a database that does not fit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,12 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--database-url", help="instead of HOSTPULSE_DATABASE_URL")
     given = parser.parse_args(argv)
-    overrides = {"database_url": given.database_url} if given.database_url else {}
     try:
-        settings = Settings.load(overrides)
-        logs.configure(settings.log_level, settings.log_format)
-        asyncio.run(app.serve(settings))
-    except errors.ConfigError as error:
+        chosen = settings.load(vars(given))
+        logs.configure(chosen.log_level, chosen.log_format)
+        asyncio.run(app.serve(chosen))
+    except (errors.ConfigError, SchemaMismatch) as error:
         sys.stderr.write(f"hostpulse alerting: {error}\n")
         return WRONG_CONFIG
     return 0

@@ -12,12 +12,12 @@ from alerting import notifiers, worker
 from alerting.channels import ChannelOpener
 from alerting.outbox import Outbox
 from hostpulse import lifecycle
-from storage import database, secrets
+from storage import database, schema, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from alerting.settings import Settings
+    from alerting.settings import AlertingSettings
 
 STOP_GRACE_S = 5.0
 HARD_STOP_S = 8.0
@@ -29,12 +29,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 async def run(
-    settings: Settings, *, environment: Mapping[str, str] = os.environ, stop: asyncio.Event
+    settings: AlertingSettings, *, environment: Mapping[str, str] = os.environ, stop: asyncio.Event
 ) -> None:
     """Run until `stop` is set; evaluation and outbox never share a connection.
 
     Raises:
         ConfigError: the secret key is none.
+        SchemaMismatch: migrations are missing.
     """
     keys = dict(environment)
     if settings.secret_key is not None:
@@ -53,6 +54,7 @@ async def run(
             dsn, "outbox", max_size=OUTBOX_CONNECTIONS, statement_timeout_s=OUTBOX_STATEMENT_S
         ) as outbox_pool,
     ):
+        await worker.through_outages("start", lambda: _check_schema(cycle_pool), stop)
         cycles = worker.Worker(cycle_pool, interval_s=settings.alert_interval_s, stop=stop)
         outbox = Outbox(outbox_pool, opener=opener, notifiers=notifiers.NOTIFIERS, stop=stop)
         log.info("alerting_started", interval_s=settings.alert_interval_s)
@@ -67,7 +69,13 @@ async def run(
     log.info("alerting_stopped")
 
 
-async def serve(settings: Settings) -> None:
+async def _check_schema(pool: database.Pool) -> None:
+    """Refuse a database that was not migrated, or that asks for a newer hostpulse."""
+    async with pool.acquire(timeout=worker.ACQUIRE_MAX_S) as connection:
+        await schema.check(connection)
+
+
+async def serve(settings: AlertingSettings) -> None:
     """Run until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     with lifecycle.stop_on_signals(stop):

@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import asyncpg
 import structlog
 
 from alerting import cycle
 from hostpulse import backoff
+from storage import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 CYCLE_MAX_S = 60.0
 ACQUIRE_MAX_S = 5.0
 RETRY = backoff.BackoffPolicy(initial_s=0.5, maximum_s=10.0)
-DATABASE_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,  # shutting down, statement cancelled
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.TransactionRollbackError,  # deadlock, serialization
-    asyncpg.UndefinedTableError,  # not migrated yet
-    asyncpg.InvalidCatalogNameError,  # not created yet
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
-
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -55,7 +41,9 @@ async def through_outages(
         started = time.monotonic()
         try:
             await work()
-        except DATABASE_AWAY as error:
+        except Exception as error:
+            if errors.classify(error) is not errors.Verdict.WAIT:
+                raise
             if time.monotonic() - started > retry.maximum_s:
                 delays, said = backoff.delays(retry), None  # it had worked for a while
             if (kind := type(error).__name__) != said:

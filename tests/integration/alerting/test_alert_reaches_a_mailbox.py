@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from alerting import app
-from alerting.settings import Settings
+from alerting import app, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,7 @@ async def test_sustained_load_sends_one_mail_and_its_end_another(
         "INSERT INTO channel (name, kind, config) VALUES ('ops', 'email', $1)",
         {"to": ["ops@example.org"]},
     )
-    settings = Settings.load(
+    chosen = settings.load(
         {
             "database_url": house.dsn,
             "smtp_url": mail_server.url,
@@ -33,7 +32,7 @@ async def test_sustained_load_sends_one_mail_and_its_end_another(
         }
     )
     stop = asyncio.Event()
-    worker = asyncio.create_task(app.run(settings, environment={}, stop=stop))
+    worker = asyncio.create_task(app.run(chosen, environment={}, stop=stop))
 
     await house.add_cpu(server_id, [(ago, 91.0) for ago in (31, 21, 11, 1)])
     async with asyncio.timeout(15):

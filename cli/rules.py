@@ -1,0 +1,280 @@
+"""`hostpulse rule`: see and edit the rules that alerts come from."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from alerting import parsing, rules
+from alerting.notifiers import rendering
+from cli.connection import with_connection
+from hostpulse import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from storage.database import Connection
+
+rules_app = typer.Typer(no_args_is_help=True, help="See and edit alert rules.")
+
+WRONG_INPUT = 2
+DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
+EDITABLE = (
+    "metric",
+    "operator",
+    "levels",
+    "recovery_threshold",
+    "no_data",
+    "channels",
+    "repeat_interval_s",
+    "enabled",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="The rule's name.")]
+
+
+@rules_app.command("list")
+def list_rules(*, as_json: Json = False) -> None:
+    """List all rules."""
+    rows = asyncio.run(with_connection(_load))
+    if as_json:
+        typer.echo(json.dumps(rows, default=str, indent=2))
+        return
+    table = Table("rule", "metric", "levels", "no data", "channels", "enabled")
+    for row in rows:
+        table.add_row(*_cells(row))
+    Console().print(table)
+
+
+@rules_app.command("show")
+def show_rule(name: Name, *, as_json: Json = False) -> None:
+    """Show one rule."""
+    row = _one(asyncio.run(with_connection(_load)), name)
+    if as_json:
+        typer.echo(json.dumps(row, default=str, indent=2))
+        return
+    table = Table(show_header=False)
+    for key, value in row.items():
+        shown = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        table.add_row(key, shown)
+    Console().print(table)
+
+
+@rules_app.command("set")
+def set_rule(
+    name: Name,
+    *,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="severity:threshold:for, e.g. warning:80:5m; severity:none drops it. Repeatable."
+        ),
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="A metric of the catalog.")] = None,
+    operator: Annotated[str | None, typer.Option(help=">, >=, < or <=.")] = None,
+    recovery: Annotated[
+        str | None, typer.Option(help="The value at which it is over; none: the threshold.")
+    ] = None,
+    no_data: Annotated[str | None, typer.Option(help="keep, ok or alert.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Names, comma-separated; empty: every channel.")
+    ] = None,
+    repeat: Annotated[str | None, typer.Option(help="Say it again after, e.g. 4h.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a rule; what is not given stays. It takes effect at the next evaluation."""
+    try:
+        changes: dict[str, object] = {}
+        if metric is not None:
+            changes["metric"] = rules.metric_name(metric)
+        if operator is not None:
+            changes["operator"] = operator
+        if recovery is not None:
+            changes["recovery_threshold"] = (
+                None if recovery == "none" else _number("recovery", recovery)
+            )
+        if no_data is not None:
+            changes["no_data"] = no_data
+        if channels is not None:
+            changes["channels"] = [each.strip() for each in channels.split(",") if each.strip()]
+        if repeat is not None:
+            changes["repeat_interval_s"] = round(parse_duration_s("repeat", repeat))
+        row = _change_now(name, changes, level)
+    except errors.ConfigError as error:
+        _refuse(str(error))
+    if as_json:
+        typer.echo(json.dumps(row, default=str, indent=2))
+    else:
+        typer.echo(f"{name}: {'; '.join(_levels(row))}")
+
+
+@rules_app.command("enable")
+def enable_rule(name: Name) -> None:
+    """Let a rule watch again."""
+    _switch(name, enabled=True)
+
+
+@rules_app.command("disable")
+def disable_rule(name: Name) -> None:
+    """Stop a rule; what it has open is closed at the next evaluation."""
+    _switch(name, enabled=False)
+
+
+def _switch(name: str, *, enabled: bool) -> None:
+    """Turn a rule on or off."""
+    try:
+        _change_now(name, {"enabled": enabled})
+    except errors.ConfigError as error:
+        _refuse(str(error))
+    typer.echo(f"{name} is {'enabled' if enabled else 'disabled'}")
+
+
+def parse_level(text: str) -> tuple[rules.Severity, dict[str, object] | None]:
+    """Read `warning:80:5m`; `warning:none` is None.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    severity_text, _, rest = text.partition(":")
+    try:
+        severity = rules.Severity(severity_text)
+    except ValueError:
+        expectation = f"severity:threshold:for with {' or '.join(rules.Severity)}"
+        raise errors.ConfigError("level", expectation=expectation, value=text) from None
+    if rest == "none":
+        return severity, None
+    threshold, separator, lasting = rest.partition(":")
+    if not separator:
+        expectation = "severity:threshold:for, e.g. warning:80:5m"
+        raise errors.ConfigError("level", expectation=expectation, value=text)
+    return severity, {
+        "severity": str(severity),
+        "threshold": _number("threshold", threshold),
+        "for_s": parse_duration_s("for", lasting),
+    }
+
+
+def parse_duration_s(field: str, text: str) -> float:
+    """Read `30s`, `5m`, `1h` or bare seconds.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if found is None:
+        raise errors.ConfigError(field, expectation="a time like 30s, 5m or 1h", value=text)
+    return float(found[1]) * DURATION_UNITS_S[found[2]]
+
+
+def _number(field: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise errors.ConfigError(field, expectation="a number", value=text) from None
+
+
+async def _load(opened: Connection) -> list[dict[str, object]]:
+    """Read all rules by name."""
+    return [dict(r) for r in await opened.fetch("SELECT * FROM alert_rule ORDER BY name")]
+
+
+def _change_now(
+    name: str, changes: Mapping[str, object], levels: list[str] | None = None
+) -> dict[str, object]:
+    """Change a rule; see `_change`."""
+    return asyncio.run(with_connection(lambda opened: _change(opened, name, changes, levels or [])))
+
+
+async def _change(
+    opened: Connection, name: str, changes: Mapping[str, object], levels: list[str]
+) -> dict[str, object]:
+    """Validate the changed rule as a whole and store it.
+
+    Raises:
+        ConfigError: the rule would be wrong; nothing is stored.
+    """
+    async with opened.transaction():
+        rows = await opened.fetch("SELECT * FROM alert_rule ORDER BY name FOR UPDATE")
+        row = _one([dict(each) for each in rows], name) | dict(changes)
+        if levels:
+            row["levels"] = _merged(row["levels"], levels)
+        parsing.parse(row)
+        await _check_channels(opened, row["channels"])
+        columns = ", ".join(f"{column} = ${n}" for n, column in enumerate(EDITABLE, start=2))
+        await opened.execute(
+            f"UPDATE alert_rule SET {columns}, edited_at = now() WHERE name = $1",  # noqa: S608 - constants
+            name,
+            *(row[column] for column in EDITABLE),
+        )
+    return row
+
+
+def _merged(present: object, texts: list[str]) -> list[dict[str, object]]:
+    """Replace, add or drop levels by severity."""
+    assert isinstance(present, list)  # noqa: S101 - a CHECK of the table
+    merged: dict[str, dict[str, object]] = {each["severity"]: each for each in present}
+    for text in texts:
+        severity, level = parse_level(text)
+        merged.pop(severity, None)
+        if level is not None:
+            merged[severity] = level
+    return list(merged.values())
+
+
+async def _check_channels(opened: Connection, wanted: object) -> None:
+    """Refuse channels that do not exist."""
+    assert isinstance(wanted, list)  # noqa: S101 - text[]
+    known = [row["name"] for row in await opened.fetch("SELECT name FROM channel ORDER BY name")]
+    for channel in wanted:
+        if channel not in known:
+            expectation = f"names of channels ({', '.join(known) or 'there are none'})"
+            raise errors.ConfigError("channels", expectation=expectation, value=channel)
+
+
+def _one(rows: list[dict[str, object]], name: str) -> dict[str, object]:
+    """Return the rule of this name, or refuse."""
+    by_name = {str(row["name"]): row for row in rows}
+    if name not in by_name:
+        _refuse(f"rule must be one of {', '.join(by_name)}, got {name!r}")
+    return by_name[name]
+
+
+def _refuse(message: str) -> NoReturn:
+    """Say what is wrong and end with status 2."""
+    typer.echo(f"hostpulse rule: {message}", err=True)
+    raise typer.Exit(WRONG_INPUT)
+
+
+def _levels(row: Mapping[str, object]) -> list[str]:
+    """Write the levels of a rule for people."""
+    try:
+        rule = parsing.parse(row)
+    except rules.InvalidRule as error:
+        return [f"invalid: {error}"]
+    unit = rules.unit(rule.metric)
+    return [
+        f"{level.severity} {rule.operator} {rendering.amount(level.threshold, unit)}"
+        f" for {rendering.duration(level.for_s)}"
+        for level in rule.levels
+    ]
+
+
+def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
+    """Write one rule as a line of the table."""
+    channels = row["channels"]
+    assert isinstance(channels, list)  # noqa: S101 - text[]
+    return (
+        str(row["name"]),
+        str(row["metric"]),
+        "\n".join(_levels(row)),
+        str(row["no_data"]),
+        ", ".join(channels) or "all",
+        "yes" if row["enabled"] else "no",
+    )
