@@ -117,16 +117,17 @@ async def create_if_missing(dsn: str) -> bool:
 
     Returns whether it was created.
     """
+    base, _, name = dsn.partition("?")[0].rpartition("/")
     try:
+        admin = await asyncpg.connect(f"{base}/postgres", timeout=CONNECT_TIMEOUT_S)
+    except asyncpg.PostgresError:
+        # We may not be let in there, and need not be where our own database exists.
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
-    except asyncpg.InvalidCatalogNameError:
-        pass
-    else:
         await connection.close(timeout=CONNECT_TIMEOUT_S)
         return False
-    base, _, name = dsn.partition("?")[0].rpartition("/")
-    admin = await asyncpg.connect(f"{base}/postgres", timeout=CONNECT_TIMEOUT_S)
     try:
+        if await admin.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            return False
         quoted = name.replace('"', '""')
         await admin.execute(f'CREATE DATABASE "{quoted}"')
     finally:

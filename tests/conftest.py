@@ -67,7 +67,9 @@ def data_root() -> Generator[Path]:
 def postgres(data_root: Path) -> Generator[EmbeddedPostgres]:
     """Run the embedded PostgreSQL for the session; durability is not what these tests look at."""
     server = EmbeddedPostgres(
-        data_root / "session", port=free_port(), settings={"fsync": "off", "max_connections": "100"}
+        data_root / "session",
+        port=free_port(),
+        settings={"fsync": "off", "max_connections": "100", "logging_collector": "off"},
     )
     server.prepare()
     with (data_root / "postgres.log").open("wb") as log:
