@@ -97,7 +97,7 @@ class Child:
         """Open the file for stderr, if it goes to one."""
         if self.error_file is None:
             return contextlib.nullcontext()
-        return self.error_file.open("wb", opener=lambda path, flags: os.open(path, flags, 0o600))
+        return self.error_file.open("wb")
 
     async def stop(self) -> None:
         """Ask it to end, then make it."""

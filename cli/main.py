@@ -1,7 +1,7 @@
 """The hostpulse command.
 
-`hostpulse agent` is told apart before anything else is imported: it must work, and stay small,
-where only the agent is installed.
+`hostpulse agent` and `hostpulse up` are told apart before anything else is imported: the one must
+work where only the agent is installed, and both must stay small.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ def main() -> int:
         from agent.__main__ import main as run_agent
 
         return run_agent(arguments[1:])
+    if arguments == ["up"]:
+        from cli.up import main as run_up
+
+        return run_up()
     try:
         from cli.commands import run
     except ModuleNotFoundError as error:
