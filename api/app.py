@@ -1,4 +1,4 @@
-"""The HTTP API: routes, the door before them, and how they are served.
+"""The HTTP API: its routes, and the door before them.
 
 request -> RequireKey -> route -> storage (reading) | Store (writing)
                 └─────────┴── every failure -> problem JSON
@@ -6,7 +6,6 @@ request -> RequireKey -> route -> storage (reading) | Store (writing)
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -17,21 +16,7 @@ import hostpulse
 from api import access, failures, health, listing, posting, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from api.services import Services
-
-# For whoever serves the application with uvicorn.
-UVICORN_OPTIONS: Mapping[str, object] = MappingProxyType(
-    {
-        "server_header": False,
-        "access_log": False,
-        "lifespan": "off",
-        "limit_concurrency": 1_000,  # connections and tasks; more are answered 503
-        "timeout_keep_alive": 75,  # longer than the usual 60 s of those who post once a minute
-        "h11_max_incomplete_event_size": 64 * 1024,  # of request line and headers
-    }
-)
+    from collector_gateway.services import Services
 
 
 def create(services: Services) -> FastAPI:

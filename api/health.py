@@ -12,10 +12,10 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from api import access
-from api.services import Readiness
+from collector_gateway.services import Readiness
 
 if TYPE_CHECKING:
-    from api.services import Services
+    from collector_gateway.services import Services
 
 READINESS_TIMEOUT_S = 5.0
 

@@ -15,7 +15,7 @@ from api.reading import unknown_server
 from storage import database, servers
 
 if TYPE_CHECKING:
-    from api.services import Services
+    from collector_gateway.services import Services
 
 
 def router(services: Services) -> APIRouter:

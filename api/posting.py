@@ -16,7 +16,7 @@ from storage import catalog, database, mounts, servers
 
 if TYPE_CHECKING:
     from api.samples import Submission
-    from api.services import Services
+    from collector_gateway.services import Services
     from storage.database import Connection
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from api.services import Services
+    from collector_gateway.services import Services
 
 NOT_LABELS = ("server_id", "metric", "from", "to", "step", "agg")
 REQUIRED = NOT_LABELS[:4]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from api.samples import Submission
-    from api.services import Rows
+    from collector_gateway.services import Rows
 
 
 def make(submission: Submission, *, server_id: int, devices: Mapping[str, str]) -> Rows:

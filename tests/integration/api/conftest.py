@@ -8,8 +8,8 @@ import httpx
 import prometheus_client
 import pytest
 
-from api import app, services
-from collector_gateway import auth
+from api import app
+from collector_gateway import auth, services
 from hostpulse import clock
 from storage import catalog, database, keys
 

@@ -1,0 +1,106 @@
+"""`hostpulse server`: which servers are watched, and what is known of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.connection import with_connection
+from storage import servers
+
+if TYPE_CHECKING:
+    from storage.database import Connection
+
+servers_app = typer.Typer(help="The servers that are watched.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+COLOURS = {
+    servers.Status.ONLINE: "green",
+    servers.Status.OFFLINE: "red",
+    servers.Status.STOPPED: "yellow",
+    servers.Status.NEW: "dim",
+}
+
+
+@servers_app.command("list")
+def list_servers(*, as_json: AsJson = False) -> None:
+    """List all servers by name."""
+    found = asyncio.run(with_connection(servers.list_all))
+    if as_json:
+        print(json.dumps([describe(server) for server in found]))
+        return
+    table = Table("server", "status", "last seen", "agent", "labels")
+    now = datetime.now(UTC)
+    for server in found:
+        table.add_row(
+            escape(server.name),
+            f"[{COLOURS[server.status]}]{server.status}[/]",
+            ago(server.last_seen, now=now),
+            escape(server.agent_version or ""),
+            escape(", ".join(f"{name}={value}" for name, value in server.labels.items())),
+        )
+    Console().print(table)
+
+
+@servers_app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="The server's name.")], *, as_json: AsJson = False
+) -> None:
+    """Show what is known of a server."""
+
+    async def find(connection: Connection) -> servers.Server | None:
+        return await servers.find(connection, name)
+
+    server = asyncio.run(with_connection(find))
+    if server is None:
+        raise typer.BadParameter(f"expected the name of a server, got {name!r}")
+    described = describe(server)
+    if as_json:
+        print(json.dumps(described))
+        return
+    table = Table(show_header=False)
+    facts = {name: value for name, value in server.facts.items() if value is not None}
+    for key, value in ({**described, "facts": None} | facts).items():
+        if value not in (None, {}):
+            shown = json.dumps(value) if isinstance(value, dict) else str(value)
+            table.add_row(key, escape(shown))
+    Console().print(table)
+
+
+def describe(server: servers.Server) -> dict[str, object]:
+    """Return a server as JSON."""
+    return {
+        "name": server.name,
+        "status": server.status,
+        "status_reason": server.status_reason,
+        "last_seen": _time(server.last_seen),
+        "created_at": _time(server.created_at),
+        "agent_version": server.agent_version,
+        "labels": dict(server.labels),
+        "watch_offline": server.watch_offline,
+        "clock_offset_ms": server.clock_offset_ms,
+        "clock_is_wrong": server.clock_is_wrong,
+        "facts": {name: _time(value) or value for name, value in server.facts.items()},
+    }
+
+
+def ago(moment: datetime | None, *, now: datetime) -> str:
+    """Say how long ago something was."""
+    if moment is None:
+        return "never"
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _time(value: object) -> str | None:
+    return value.isoformat() if isinstance(value, datetime) else None
