@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # After an outage agents come back within 30 s (their longest backoff) and one interval of at most
 # 60 s; until then, missing samples say nothing about the servers.
 GRACE = timedelta(seconds=90)
-PATIENCE_S = 120.0  # without a cycle for so long, nobody listened
+PATIENCE_S = 30.0  # without a cycle for so long, nobody listened
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,12 +38,25 @@ class Report:
     invalid: Mapping[str, str]
 
 
-async def run(connection: Connection) -> Report | None:
-    """Run one cycle; None when another worker is at it. All or nothing of it is stored."""
+async def run(
+    connection: Connection,
+    *,
+    patience_s: float = PATIENCE_S,
+    database_started_at: datetime | None = None,
+) -> Report | None:
+    """Run one cycle; None when another worker is at it. All or nothing of it is stored.
+
+    Args:
+        connection: outside a transaction.
+        patience_s: without a cycle for so long, nobody listened, and no silence counts.
+        database_started_at: before it nobody could be heard either; None asks the database.
+    """
     async with connection.transaction():
         if not await records.take_turn(connection):
             return None
-        last, now = await records.load_heartbeat(connection, patience_s=PATIENCE_S)
+        last, now = await records.load_heartbeat(
+            connection, patience_s=patience_s, database_started_at=database_started_at
+        )
         chosen, invalid = await records.load_rules(connection)
         live = await records.load_live(connection)
         enabled = [rule for rule in chosen if rule.enabled]

@@ -153,12 +153,12 @@ async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
 
 
 async def load_heartbeat(
-    connection: Connection, *, patience_s: float
+    connection: Connection, *, patience_s: float, database_started_at: datetime | None = None
 ) -> tuple[Heartbeat, datetime]:
     """Return the last cycle's heartbeat, and since when a silence counts now.
 
     Nobody could be heard while the database was away, or while no worker listened for longer than
-    `patience_s`: then silence counts from this moment.
+    `patience_s`: then silence counts from this moment. `database_started_at` None asks it.
     """
     row = await connection.fetchrow(
         """
@@ -170,12 +170,13 @@ async def load_heartbeat(
         )
         SELECT now() AS now, last.time, last.stalled,
                CASE WHEN last.time > now() - make_interval(secs => $2)
-                    THEN greatest(last.heard_since, pg_postmaster_start_time())
+                    THEN greatest(last.heard_since, coalesce($3, pg_postmaster_start_time()))
                     ELSE now() END AS heard_since
         FROM (SELECT) one LEFT JOIN last ON true
         """,
         HEARTBEAT,
         patience_s,
+        database_started_at,
     )
     assert row is not None  # noqa: S101 - one row by construction
     now = row["now"]

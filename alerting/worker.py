@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CYCLE_MAX_S = 60.0
 ACQUIRE_MAX_S = 5.0
+PATIENCE_INTERVALS = 3.0
 RETRY = backoff.BackoffPolicy(initial_s=0.5, maximum_s=10.0)
 log = structlog.stdlib.get_logger(__name__)
 
@@ -74,6 +75,7 @@ class Worker:
     ) -> None:
         self._pool = pool
         self._interval_s = interval_s
+        self._patience_s = max(cycle.PATIENCE_S, PATIENCE_INTERVALS * interval_s)
         self._stop = stop
         self._monotonic = monotonic
         self._pause = pause
@@ -98,7 +100,7 @@ class Worker:
             asyncio.timeout(CYCLE_MAX_S),
             self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection,
         ):
-            report = await cycle.run(connection)
+            report = await cycle.run(connection, patience_s=self._patience_s)
         if report is None:
             return None
         self._tell_invalid(report.invalid)
