@@ -30,6 +30,7 @@ class Question:
     """What the query string asks for."""
 
     server_name: str
+    metric_name: str  # as it was asked for: the unit goes with it
     metric: catalog.Metric
     start: datetime
     end: datetime
@@ -135,6 +136,7 @@ def parse(items: list[tuple[str, str]]) -> Question:
         raise problems.wrong_query("from", expected=expected, got=given["from"])
     return Question(
         server_name=given["server_id"],
+        metric_name=given["metric"],
         metric=metric,
         start=start,
         end=end,
@@ -201,7 +203,7 @@ def render(question: Question, answer: reading.Answer) -> bytes:
     """Write an answer; 20 000 points in a few hundredths of a second."""
     shown = {
         "server_id": question.server_name,
-        "metric": question.metric.name,
+        "metric": question.metric_name,
         "unit": question.metric.unit,
         "tier": answer.tier,
         "step_s": answer.step_s,

@@ -167,7 +167,7 @@ async def _choose(
     types = {column.name: column.sql_type for column in metric.table.labels}
     if name == metric.per_element:
         sql.where_element(_integer(name, value))
-    elif types.get(name) == "integer":
+    elif types.get(name) == "bigint":
         sql.where_equal(name, _integer(name, value))
     elif types.get(name) == "text":
         sql.where_equal(name, value)
