@@ -59,16 +59,16 @@ class Workers:
         self._name = name
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._ordinary = 0
-        self._waiting = 0
+        self._ordinary = 0  # threads that are not left behind
+        self._jobs_ahead = 0  # submitted and neither finished nor given up
 
     def submit(self, call: Callable[[], Sequence[Message]]) -> Job:
         """Have a thread make the call; to be used inside the running loop."""
         job = Job(call=call, outcome=asyncio.get_running_loop().create_future())
         self._jobs.put(job)
         with self._lock:
-            self._waiting += 1
-            missing = min(self._waiting, ORDINARY_THREADS) - self._ordinary
+            self._jobs_ahead += 1
+            missing = min(self._jobs_ahead, ORDINARY_THREADS) - self._ordinary
             self._ordinary += max(0, missing)
         for _ in range(missing):
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
@@ -83,6 +83,7 @@ class Workers:
             if job.finished or job.abandoned:
                 return False
             job.abandoned = True
+            self._jobs_ahead -= 1
             if job.started:
                 self._ordinary -= 1  # the next submit starts another one
             return job.started
@@ -95,7 +96,6 @@ class Workers:
     def _work(self) -> None:
         while job := self._jobs.get():
             with self._lock:
-                self._waiting -= 1
                 job.started = not job.abandoned
             if not job.started:
                 continue
@@ -103,6 +103,7 @@ class Workers:
             with self._lock:
                 job.finished = True
                 replaced = job.abandoned
+                self._jobs_ahead -= not replaced
             _deliver(job, outcome)
             if replaced:
                 return
