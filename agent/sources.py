@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CONFIG_VARIABLE = "HOSTPULSE_CONFIG"
+KEY_NAMES = ("api_key", "api_key_file")  # two ways to say one thing: a nearer source ends both
 # Of the other processes: an agent that shares their file passes them by.
 OTHER_TABLES = ("alerting", "api", "db", "gateway", "up")
 OTHER_KEYS = (
@@ -59,18 +60,23 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Mapping[str, Given]
         UsageError: A flag is unknown or lacks its value.
     """
     flags = cast("dict[str, str | None]", vars(_parser().parse_args(argv)))
-    given = {each.name: each for each in options.OPTIONS}
-    found: dict[str, Given] = {}
+    parsers = {each.name: each.parse for each in options.OPTIONS}
     config = flags.get("config") or environ.get(CONFIG_VARIABLE)
-    if config:
-        for name, field, raw in _file_entries(Path(config)):
-            found[name] = Given(field=field, value=given[name].parse(field, raw))
-    for option in options.OPTIONS:
-        if raw := environ.get(option.variable):  # an empty variable is an absent one
-            value = option.parse(option.variable, raw)
-            found[option.name] = Given(field=option.variable, value=value)
-        if (raw := flags.get(option.name)) is not None:
-            found[option.name] = Given(field=option.flag, value=option.parse(option.flag, raw))
+    found: dict[str, Given] = {}
+    for entries in (
+        _file_entries(Path(config)) if config else (),
+        # An empty variable is an absent one.
+        ((o.name, o.variable, raw) for o in options.OPTIONS if (raw := environ.get(o.variable))),
+        ((o.name, o.flag, raw) for o in options.OPTIONS if (raw := flags.get(o.name)) is not None),
+    ):
+        layer = {
+            name: Given(field=field, value=parsers[name](field, raw))
+            for name, field, raw in entries
+        }
+        if any(name in layer for name in KEY_NAMES):
+            for name in KEY_NAMES:
+                found.pop(name, None)
+        found |= layer
     return found
 
 
