@@ -3,16 +3,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 import pytest
 
 from hostpulse.v1 import telemetry_pb2, telemetry_pb2_grpc
-
-if TYPE_CHECKING:
-    from agent.collectors import Collector
 
 PATIENCE_S = 10.0  # the longest that a test waits for something that should happen
 
@@ -109,25 +105,18 @@ class ScriptedGateway(telemetry_pb2_grpc.TelemetryServiceServicer):
             await self._arrived.wait_for(lambda: self._ended >= count)
 
 
-class OneSampleCollector:
-    """Returns a load that counts up, so that a test can tell ticks apart."""
-
-    family = telemetry_pb2.FAMILY_CPU
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def collect(self) -> list[telemetry_pb2.CpuSample]:
-        self.calls += 1
-        return [telemetry_pb2.CpuSample(load1=float(self.calls))]
-
-
 @contextlib.asynccontextmanager
-async def serving(*scripts: Script, port: int = 0) -> AsyncIterator[tuple[ScriptedGateway, int]]:
+async def serving(
+    *scripts: Script, port: int = 0, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[tuple[ScriptedGateway, int]]:
     gateway = ScriptedGateway(*scripts)
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(gateway, server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    if credentials is None:
+        bound = server.add_insecure_port(address)
+    else:
+        bound = server.add_secure_port(address, credentials)
     await server.start()
     try:
         yield gateway, bound
@@ -139,8 +128,3 @@ async def serving(*scripts: Script, port: int = 0) -> AsyncIterator[tuple[Script
 def serve() -> Callable[..., contextlib.AbstractAsyncContextManager[tuple[ScriptedGateway, int]]]:
     """A context manager that serves scripts on a port of loopback."""
     return serving
-
-
-@pytest.fixture
-def collector() -> Collector:
-    return OneSampleCollector()
