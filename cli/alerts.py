@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
-alerts_app = typer.Typer(no_args_is_help=True, help="See alerts.")
+alerts_app = typer.Typer(no_args_is_help=True)
 
 STATES = ("firing", "no_data", "pending", "resolved", "ok")  # the most urgent first
 _LIST = """
@@ -30,6 +30,11 @@ _LIST = """
     WHERE $1 OR a.state IN ('pending', 'firing', 'no_data')
     ORDER BY array_position($2::text[], a.state), a.changed_at DESC, a.id
 """
+
+
+@alerts_app.callback()
+def alerts() -> None:
+    """See alerts."""  # with one command only, typer would leave out its name
 
 
 @alerts_app.command("list")

@@ -24,8 +24,9 @@ COLOURS = {"critical": "#c62828", "warning": "#ef6c00", "good": "#2e7d32", "unkn
 
 
 def title(notification: Notification) -> str:
-    """Return one line: how bad, what, where."""
-    return f"[{_word(notification)}] {what(notification)} on {where(notification)}"
+    """Return one line: how bad, what, where; a mount's name may hold a line break."""
+    line = f"[{_word(notification)}] {what(notification)} on {where(notification)}"
+    return "".join(each if each.isprintable() else " " for each in line)
 
 
 def sentence(notification: Notification) -> str:
