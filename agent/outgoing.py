@@ -24,6 +24,7 @@ WINDOW_BATCHES = 32  # written and not yet acked
 BACKLOG_WINDOW_BATCHES = 24  # of them the backlog's at most, so that a new tick never waits for it
 MAX_CONFIG_RESULTS = 8  # answers that wait to be written; the oldest goes first
 VERDICTS = (telemetry_pb2.BATCH_STATUS_COMMITTED, telemetry_pb2.BATCH_STATUS_REJECTED)
+DETAIL_MAX = 300  # characters of a gateway's sentence that are logged
 NO_CONFIG_PUSH = "config push is not supported by this agent yet"
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Outgoing:
         buffer: Buffer,
         counters: Counters,
         clock: Clock,
-        reported_reasons: set[telemetry_pb2.RejectReason],
+        reported_reasons: set[str],
     ) -> None:
         self._buffer = buffer
         self._counters = counters
@@ -157,12 +158,11 @@ class Outgoing:
             self._log_once("sample_rejected", sample.reason, sample.detail)
 
     def _log_once(self, event: str, reason: telemetry_pb2.RejectReason, detail: str) -> None:
-        if reason in self._reported_reasons:
-            return
-        self._reported_reasons.add(reason)
         known = reason in telemetry_pb2.RejectReason.values()
-        name = telemetry_pb2.RejectReason.Name(reason) if known else reason
-        log.error(event, extra={"reason": name, "detail": detail})
+        name = telemetry_pb2.RejectReason.Name(reason) if known else "of a newer gateway"
+        if name not in self._reported_reasons:
+            self._reported_reasons.add(name)
+            log.error(event, extra={"reason": name, "detail": detail[:DETAIL_MAX]})
 
 
 def _message(dropped: Dropped) -> telemetry_pb2.DroppedRange:

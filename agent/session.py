@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from hostpulse.backoff import Pause
     from hostpulse.clock import Clock
 
+HEARTBEAT_MIN_S, HEARTBEAT_MAX_S = 1.0, 60.0  # what a gateway may ask for
+DETAIL_MAX = 300  # characters of a gateway's sentence that are logged
+
 log = logging.getLogger(__name__)
 
 
@@ -121,7 +124,8 @@ class Session:
             raise errors.Retryable("the gateway's first message was not Welcome")
         welcome = response.welcome
         if welcome.limits.heartbeat_interval_s > 0:
-            self._heartbeat_s = max(1.0, welcome.limits.heartbeat_interval_s)
+            asked_s = welcome.limits.heartbeat_interval_s
+            self._heartbeat_s = min(max(asked_s, HEARTBEAT_MIN_S), HEARTBEAT_MAX_S)
         return welcome
 
     async def run(self, stop: asyncio.Event) -> Ending:
@@ -139,15 +143,20 @@ class Session:
             await asyncio.wait(tasks[:3], return_when=asyncio.FIRST_COMPLETED)
             if writer.done() and writer.exception() is None:
                 await asyncio.wait({reader}, timeout=self._timeouts.close_s)
-                return Ending.STOPPED if self._stopped else Ending.DRAINED
-            for task in tasks[:3]:
-                if task.done():
-                    await task
-            raise errors.Retryable("the gateway ended the stream")
+            else:
+                for task in tasks[:3]:
+                    if task.done():
+                        await task
+                raise errors.Retryable("the gateway ended the stream")
+        except errors.Retryable:
+            if not self._closing.is_set():
+                raise
+            # The end was wanted; that it was not a tidy one is no failure.
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return Ending.STOPPED if self._stopped else Ending.DRAINED
 
     async def _receive(self) -> None:
         """Handle what the gateway says until it ends the stream; unknown messages are ignored."""
@@ -159,7 +168,8 @@ class Session:
                     self._outgoing.refuse_config(response.config)
                 case "drain":
                     self.drain = response.drain
-                    log.info("drain_asked", extra={"detail": response.drain.detail})
+                    detail = response.drain.detail[:DETAIL_MAX]
+                    log.info("drain_asked", extra={"detail": detail})
                     self._closing.set()
                 case _:
                     continue

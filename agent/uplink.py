@@ -83,7 +83,7 @@ class Uplink:
         self._pause = pause
         self._delays = delays
         self._wake = asyncio.Event()
-        self._reported_reasons: set[telemetry_pb2.RejectReason] = set()
+        self._reported_reasons: set[str] = set()
         self._last_failures: dict[str, str] = {}
         self._turn = 0
         self.limits = batches.BatchLimits()

@@ -391,6 +391,24 @@ async def test_drain_is_honoured_after_outstanding_acks_and_before_new_batches(s
         assert agent.counters.failed_sends == 0
 
 
+async def test_a_stream_that_breaks_after_its_drain_is_no_failure(serve, caplog):
+    async def drain_and_break(conversation):
+        await conversation.welcome()
+        await conversation.read_batch()
+        await conversation.say(drain=telemetry_pb2.Drain())
+        await conversation.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+    async with serve(drain_and_break, welcome_and_ack) as (_, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+    assert "stream_failed" not in caplog.messages
+    assert agent.counters.failed_sends == 1
+
+
 async def test_a_gateway_that_never_says_welcome_is_left_for_the_next_one(serve):
     async with serve(silence) as (mute, mute_port), serve(welcome_and_ack) as (_, port):
         agent = Agent(mute_port, port, timeouts=Timeouts(welcome_s=0.2))

@@ -176,7 +176,7 @@ def test_answers_to_configs_are_bounded():
     ("rejected", "expected"),
     [
         pytest.param(pb.REJECT_REASON_TOO_OLD, "REJECT_REASON_TOO_OLD", id="known"),
-        pytest.param(77, 77, id="of a newer gateway"),
+        pytest.param(77, "of a newer gateway", id="unknown"),
     ],
 )
 def test_each_reason_of_rejection_is_logged_once(caplog, rejected, expected):
