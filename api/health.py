@@ -47,7 +47,8 @@ def router(services: Services) -> APIRouter:
         content = prometheus_client.generate_latest(services.registry)
         return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
-    routes.add_api_route("/healthz", get_health)
-    routes.add_api_route("/readyz", get_readiness)
+    for path, route in (("/healthz", get_health), ("/readyz", get_readiness)):
+        routes.add_api_route(path, route)
+        routes.add_api_route(path, route, methods=["HEAD"], include_in_schema=False)
     routes.add_api_route("/metrics", get_own_metrics)
     return routes

@@ -53,11 +53,13 @@ async def _devices(
     connection: Connection, server_id: int, submission: Submission
 ) -> dict[str, str]:
     """Return the devices of the mounts whose traffic was posted, where an agent told them."""
-    found: dict[str, str] = {}
-    for mount in submission.values.get(catalog.DISK_IO.name, {}):
-        device = await mounts.find_device(
-            connection, server_id, mount, submission.time, submission.time + timedelta(hours=1)
-        )
-        if device:
-            found[mount] = device
-    return found
+    found = list(submission.values.get(catalog.DISK_IO.name, ()))
+    if not found:
+        return {}
+    return await mounts.find_devices(
+        connection,
+        server_id,
+        found,
+        start=submission.time,
+        end=submission.time + timedelta(hours=1),
+    )

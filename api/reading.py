@@ -15,7 +15,7 @@ from api import access, documents, problems, times
 from storage import catalog, database, reading, servers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from collector_gateway.services import Services
@@ -200,19 +200,24 @@ def _labels(metric: catalog.Metric, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def render(question: Question, answer: reading.Answer) -> bytes:
-    """Write an answer; 20 000 points in a few hundredths of a second."""
-    shown = {
+    """Write an answer.
+
+    The points are most of it, and are written here: a JSON encoder takes half as long again.
+    """
+    head = {
         "server_id": question.server_name,
         "metric": question.metric_name,
         "unit": question.metric.unit,
         "tier": answer.tier,
         "step_s": answer.step_s,
-        "series": [
-            {
-                "labels": series.labels,
-                "points": [(times.format_time(moment), value) for moment, value in series.points],
-            }
-            for series in answer.series
-        ],
     }
-    return json.dumps(shown, separators=(",", ":"), allow_nan=False).encode()
+    series = ",".join(
+        f'{{"labels":{json.dumps(each.labels)},"points":[{_points(each.points)}]}}'
+        for each in answer.series
+    )
+    return f'{json.dumps(head)[:-1]}, "series":[{series}]}}'.encode()
+
+
+def _points(points: Sequence[reading.Point]) -> str:
+    """Write points; the values are finite, so Python writes them as JSON does."""
+    return ",".join([f'["{moment.isoformat()[:-6]}Z",{value!r}]' for moment, value in points])

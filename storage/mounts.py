@@ -8,6 +8,7 @@ from posixpath import basename
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from storage.database import Connection
@@ -17,25 +18,31 @@ LOOKBACK = timedelta(hours=1)  # disk usage is sampled once a minute at least
 _PARTITION = re.compile(r"((?:nvme\d+n|mmcblk|md)\d+)p\d+|((?:sd|vd|xvd|hd)[a-z]+)\d+")
 
 
-async def find_device(
-    connection: Connection, server_id: int, mount: str, start: datetime, end: datetime
-) -> str | None:
-    """Return the name of the block device that a mount was on last (`sda1`); None if unknown.
+async def find_devices(
+    connection: Connection,
+    server_id: int,
+    mounts: Sequence[str],
+    *,
+    start: datetime,
+    end: datetime,
+) -> dict[str, str]:
+    """Return the names of the block devices (`sda1`) that mounts were on last, where known.
 
     `start` and `end` bound the search; the hour before `start` counts too.
     """
-    device = await connection.fetchval(
+    rows = await connection.fetch(
         """
-        SELECT device FROM disk_usage
-        WHERE server_id = $1 AND time >= $2 AND time < $3 AND mount = $4 AND device IS NOT NULL
-        ORDER BY time DESC LIMIT 1
+        SELECT DISTINCT ON (mount) mount, device FROM disk_usage
+        WHERE server_id = $1 AND time >= $2 AND time < $3 AND mount = ANY($4::text[])
+              AND device IS NOT NULL
+        ORDER BY mount, time DESC
         """,
         server_id,
         start - LOOKBACK,
         end,
-        mount,
+        mounts,
     )
-    return (basename(device) or None) if device else None
+    return {row["mount"]: name for row in rows if (name := basename(row["device"]))}
 
 
 def devices_to_read(mount: str, device: str | None) -> list[str]:

@@ -29,7 +29,6 @@ MIN_STEP_S = 5
 MAX_STEP_S = 86_400
 # What is proposed when an answer would be too long: steps that people recognise.
 STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
-FLOAT4_DIGITS = 7  # a real's digits that mean something: 45.2 comes back as 45.2, not 45.20000076
 SCALED_DECIMALS = 9  # of bytes shown as GB: half a byte is 4.7e-10 GB
 
 
@@ -172,10 +171,10 @@ async def _choose(
     elif types.get(name) == "text":
         sql.where_equal(name, value)
     elif name == "mount" and metric.table is catalog.DISK_IO:
-        device = await mounts.find_device(
-            connection, query.server_id, value, query.start, query.end
+        devices = await mounts.find_devices(
+            connection, query.server_id, [value], start=query.start, end=query.end
         )
-        sql.where_any("device", mounts.devices_to_read(value, device))
+        sql.where_any("device", mounts.devices_to_read(value, devices.get(value)))
     elif metric.table is catalog.CUSTOM:
         sql.where_json("labels", name, value)
     else:
@@ -191,20 +190,20 @@ def _integer(name: str, value: str) -> int:
 
 
 def _series(query: Query, rows: Sequence[asyncpg.Record]) -> list[Series]:
-    """Part rows into series."""
+    """Part rows into series, without values that JSON has no word for."""
     convert = _converter(query.metric)
-    labels: dict[str, tuple[object, ...]] = {}
-    points: dict[str, list[Point]] = {}
+    isfinite = math.isfinite
+    if not query.metric.label_names:
+        points = [(row[0], convert(row[1])) for row in rows if isfinite(row[1])]
+        return [Series(labels={}, points=points)] if points else []
+    parts: dict[str, tuple[tuple[object, ...], list[Point]]] = {}
     for row in rows:
         time, value, *key = row
-        if not math.isfinite(value):
-            continue  # JSON has no word for it
-        name = repr(key) if key else ""  # labels of custom metrics can't be hashed
-        if name not in points:
-            labels[name], points[name] = tuple(key), []
-        points[name].append((time, convert(value)))
-    ordered = sorted(labels, key=lambda name: [_order(value) for value in labels[name]])
-    return [Series(labels=_labels(query, labels[name]), points=points[name]) for name in ordered]
+        name = repr(key)  # labels of custom metrics can't be hashed
+        if isfinite(value):
+            parts.setdefault(name, (tuple(key), []))[1].append((time, convert(value)))
+    ordered = sorted(parts.values(), key=lambda part: [_order(value) for value in part[0]])
+    return [Series(labels=_labels(query, key), points=points) for key, points in ordered]
 
 
 def _labels(query: Query, values: Sequence[object]) -> dict[str, str]:
@@ -229,7 +228,8 @@ def _converter(metric: catalog.Metric) -> Callable[[float], float]:
     """Return what turns a stored value into the unit asked for, less meaningless digits."""
     factor = metric.factor
     if metric.column.sql_type in {"real", "real[]"}:
-        return lambda value: float(f"{value * factor:.{FLOAT4_DIGITS}g}")
+        # A real has seven digits that mean something: 45.2 comes back as 45.2, not 45.20000076.
+        return lambda value: float(f"{value * factor:.7g}")
     if factor != 1:
         return lambda value: round(value * factor, SCALED_DECIMALS)
     return lambda value: value

@@ -239,3 +239,19 @@ async def test_an_answer_is_capped_and_says_which_step_would_fit(api, connection
     assert answered.status_code == 200
     assert answered.json()["step_s"] == 15
     assert 17_000 < len(answered.json()["series"][0]["points"]) <= 20_000
+
+
+async def test_posted_disk_traffic_joins_that_of_the_mounts_device(api, connection):
+    server_id = await servers.find_or_create(connection, "web-server-01", watch_offline=True)
+    for minutes, device in ((30, "/dev/sdz1"), (1, "/dev/vda1"), (90, "/dev/old")):
+        await connection.execute(
+            "INSERT INTO disk_usage (time, server_id, mount, device) VALUES ($1, $2, '/', $3)",
+            api.now() - timedelta(minutes=minutes),
+            server_id,
+            device,
+        )
+
+    await post(api, {"disk": {"/": {"read_mbps": 1}, "/data": {"read_mbps": 2}}})
+
+    rows = await connection.fetch("SELECT device FROM disk_io ORDER BY read_bytes_per_s")
+    assert [row["device"] for row in rows] == ["vda1", "/data"]

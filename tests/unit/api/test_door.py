@@ -118,6 +118,8 @@ async def test_health_needs_no_key(door):
 
     assert (await door.client.get("/healthz")).json() == {"status": "ok"}
     assert (await door.client.get("/readyz")).json() == {"ready": True, "reasons": []}
+    assert (await door.client.head("/healthz")).status_code == 200
+    assert (await door.client.head("/readyz")).status_code == 200
 
 
 async def test_who_is_not_ready_says_why(door):
