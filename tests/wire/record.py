@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
@@ -36,7 +36,8 @@ def fill(message: Message, *, zero: bool = False) -> Message:
 
     With `zero` the scalars that know presence are set to zero: present, and not the same as absent.
     """
-    for field in message.DESCRIPTOR.fields:
+    for described in message.DESCRIPTOR.fields:
+        field = cast("FieldDescriptor", described)  # of the C implementation, with the same face
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             getattr(message, field.name).update({"rack": "b4", "zone": "eu-1"})
         elif field.message_type is not None and field.is_repeated:
@@ -204,7 +205,7 @@ def main() -> None:
             continue
         message = make()
         binary.write_bytes(message.SerializeToString(deterministic=True))
-        text = json.dumps(values_of(message), indent=1, ensure_ascii=False)
+        text = json.dumps(values_of(message), indent=1, sort_keys=True, ensure_ascii=False)
         binary.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
