@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import fields, problems, rows, samples
@@ -134,6 +134,7 @@ def test_disk_traffic_goes_under_the_device_where_it_is_known():
     assert all(len(row) == len(catalog.DISK_IO.columns) for row in made["disk_io"])
 
 
+@settings(deadline=None)
 @given(st.floats(0, 16_000).map(lambda number: round(number, 9)))
 def test_a_size_in_gb_reads_back_as_it_was_given(number):
     stored = fields.MEMORY["total_gb"].stored(number)
@@ -143,6 +144,7 @@ def test_a_size_in_gb_reads_back_as_it_was_given(number):
     )
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -175,6 +177,7 @@ def test_no_document_makes_the_check_fail_in_another_way_than_a_problem(document
         samples.parse(document, now=NOW)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*fields.MEMORY]), st.floats() | st.integers() | st.booleans(), max_size=4

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import times
@@ -12,6 +12,7 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
 moments = st.datetimes(datetime(1971, 1, 1), datetime(9997, 1, 1), timezones=offsets)
 
 
+@settings(deadline=None)
 @given(moments)
 def test_a_time_with_any_offset_is_read_as_the_same_moment_in_utc(moment):
     read = times.parse_time(moment.isoformat())
@@ -21,6 +22,7 @@ def test_a_time_with_any_offset_is_read_as_the_same_moment_in_utc(moment):
     assert read.tzinfo is UTC
 
 
+@settings(deadline=None)
 @given(moments)
 def test_a_written_time_reads_back(moment):
     moment = moment.astimezone(UTC)
@@ -30,6 +32,7 @@ def test_a_written_time_reads_back(moment):
     assert times.parse_time(text) == moment
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_makes_the_parser_fail(text):
     assert times.parse_time(text) is None
@@ -66,6 +69,7 @@ def test_times_are_those_of_rfc_3339(text, expected):
     assert (times.format_time(read) if read else None) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(5, 86_400))
 def test_a_step_in_seconds_is_read(seconds):
     assert times.parse_step(str(seconds)) == times.parse_step(f"{seconds}s") == seconds
