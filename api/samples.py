@@ -223,7 +223,7 @@ class _Reader:
         for part, whole in derived.PARTS.items():
             small, big = values.get(part), values.get(whole)
             if isinstance(small, int) and isinstance(big, int) and small > big:
-                self.refuse(f"{path}: {part}", f"at most {whole}, {big}", str(small))
+                self.refuse(f"{path}.{part}", f"at most {whole}, {big}", str(small))
                 return values
         return complete(values)
 

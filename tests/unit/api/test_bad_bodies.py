@@ -134,7 +134,7 @@ WRONG = {
     ),
     "more used than there is": (
         body({"memory": {"total_gb": 1, "used_gb": 2}}),
-        "metrics.memory: used_bytes",
+        "metrics.memory.used_bytes",
         str(2**31),
     ),
     "a negative rate": (
