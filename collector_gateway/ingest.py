@@ -215,7 +215,7 @@ class Ingest:
         once = [s for s in work if s.batch is None or numbered[s.batch][0] is s]
         try:
             async with connection.transaction():
-                await _copy(connection, once)
+                copied = await _copy(connection, once)
                 if numbered:
                     verdicts = await ledger.accept(
                         connection, list(numbered), self._fences(numbered)
@@ -230,11 +230,10 @@ class Ingest:
                 await ledger.touch(connection, {s.server_id: s.touch for s in once}.values())
         except _Repeat as repeat:
             return self._settle_refused(work, repeat.verdicts)
-        for submission in once:
-            self._metrics.count_stored(submission.rows)
+        self._metrics.count_stored(copied)
+        self._metrics.delay_seconds.observe(time.monotonic() - work[0].submitted_s)
         for submission in work:
             refused = submission.gap is not None
-            self._metrics.delay_seconds.observe(time.monotonic() - submission.submitted_s)
             submission.settle(Outcome.REJECTED if refused else Outcome.COMMITTED, "")
         return []
 
@@ -322,8 +321,8 @@ class Ingest:
             self._stalled_since_s, self._last_problem = None, ""
 
 
-async def _copy(connection: Connection, submissions: Sequence[Submission]) -> None:
-    """COPY the rows of all submissions, table by table."""
+async def _copy(connection: Connection, submissions: Sequence[Submission]) -> dict[str, int]:
+    """COPY the rows of all submissions, table by table; return how many went into each."""
     merged: dict[str, list[tuple[Any, ...]]] = {}
     for submission in submissions:
         for table, rows in submission.rows.items():
@@ -332,6 +331,7 @@ async def _copy(connection: Connection, submissions: Sequence[Submission]) -> No
         await connection.copy_records_to_table(
             table, records=rows, columns=catalog.TABLES[table].columns
         )
+    return {table: len(rows) for table, rows in merged.items()}
 
 
 def _given_up(submission: Submission, reason: str, detail: str, outcome: Outcome) -> Submission:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -44,7 +44,7 @@ class Metrics:
         )
         self.delay_seconds = Histogram(
             "hostpulse_ingest_delay_seconds",
-            "From a batch's arrival to its commit",
+            "From arrival to commit, of the oldest batch of each flush",
             buckets=SECONDS,
             registry=registry,
         )
@@ -63,7 +63,7 @@ class Metrics:
             "hostpulse_database_up", "Whether the database answers", registry=registry
         )
 
-    def count_stored(self, rows: Mapping[str, Sequence[object]]) -> None:
-        """Count committed rows by table."""
-        for table, stored in rows.items():
-            self.samples_stored.labels(table=table).inc(len(stored))
+    def count_stored(self, rows: Mapping[str, int]) -> None:
+        """Count committed rows by table; once a flush, because a label costs a microsecond."""
+        for table, count in rows.items():
+            self.samples_stored.labels(table=table).inc(count)

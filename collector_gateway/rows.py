@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from hostpulse.v1 import telemetry_pb2 as pb
@@ -26,6 +27,7 @@ LABEL_MAX_CHARS = 1024  # of what tells series apart: it becomes part of keys
 LABELS_MAX = 32
 SHARE_MAX_PERCENT = 100.01  # rounding of 32-bit floats
 BIGINT_MAX = (1 << 63) - 1
+ROOT_OF_BIGINT_MAX = math.sqrt(1 << 62)  # leaves room for rounding
 
 # Families whose percentages are shares of a whole. A process may use several cores, and a disk's
 # or an interface's utilization may pass 100 by the jitter of two clocks.
@@ -80,10 +82,13 @@ class _Family:
         # Compiled from the catalog when this module is imported; nothing of a message gets here.
         self.row: Callable[[Any, datetime, int], Row] = eval(_expression(table))  # noqa: S307
         self.first_value = 2 + len(table.labels)
-        self.arrays = table.values[-1].sql_type == "real[]"  # an array stands last
+        self.array = table.values[-1].sql_type == "real[]"  # an array stands last
+        self.values = itemgetter(slice(self.first_value, -1 if self.array else None))
         self.texts = [table.columns.index(c.name) for c in table.labels if c.sql_type == "text"]
+        self.strings = itemgetter(slice(min(self.texts, default=0), max(self.texts, default=0) + 1))
         self.keys = [table.columns.index(name) for name in table.series if name in _REQUIRED]
         self.shares = _SHARES.get(table, [])
+        self.percents = itemgetter(*self.shares) if self.shares else None
         self.signed = {
             table.columns.index(c.name)
             for c in table.values
@@ -100,22 +105,30 @@ class _Family:
     def looks_sound(self, rows: list[Row]) -> bool:
         """Check all rows at once at the speed of C; False means that a closer look is due.
 
-        A NaN shows in the sum, an infinity in the maximum, a negative in the minimum.
+        One pass finds all that a number can be: the root of a negative raises, NaN and infinity
+        stay in the sum, and while the sum is below the root of 2^63 no value is above 2^63.
         """
-        first = self.first_value
-        if self.arrays:
-            numbers = [v for row in rows for v in chain(row[first:-1], row[-1] or ()) if v]
-        else:
-            numbers = [v for row in rows for v in row[first:] if v]
-        if numbers and not (min(numbers) >= 0 and max(numbers) < BIGINT_MAX and sum(numbers) > 0):
-            return False
-        for i in self.shares:
-            if any((row[i] or 0) > SHARE_MAX_PERCENT for row in rows):
+        numbers = chain.from_iterable(map(self.values, rows))
+        shares = chain.from_iterable(map(self.percents, rows)) if self.percents else ()
+        if self.array:
+            elements = [v for row in rows for v in row[-1] or () if v]
+            numbers, shares = chain(numbers, elements), chain(shares, elements)
+        try:
+            if not sum(map(math.sqrt, filter(None, numbers))) < ROOT_OF_BIGINT_MAX:
                 return False
-        texts = [row[i] for i in self.texts for row in rows if row[i]]
-        if len(texts) < len(self.keys) * len(rows) or self.table is catalog.CUSTOM:
+        except ValueError:
             return False
-        return not texts or (max(map(len, texts)) <= LABEL_MAX_CHARS and "\0" not in "".join(texts))
+        if max(filter(None, shares), default=0.0) > SHARE_MAX_PERCENT:
+            return False
+        if not self.texts:
+            return True
+        together = "".join(filter(None, chain.from_iterable(map(self.strings, rows))))
+        return (
+            len(together) <= LABEL_MAX_CHARS
+            and "\0" not in together
+            and all(row[i] for row in rows for i in self.keys)
+            and self.table is not catalog.CUSTOM
+        )
 
     def fault(self, row: Row) -> str | None:
         """Return what is wrong with a row in words, None where nothing is."""
