@@ -19,11 +19,25 @@ KEEPALIVE_TIME_S = 15  # a ping after so long without a byte from the gateway
 KEEPALIVE_TIMEOUT_S = 10  # and no answer: the peer is dead, after 25 s at most
 MAX_RECEIVE_BYTES = 4 * 1024 * 1024
 
+
+def keepalive(*, time_s: float, timeout_s: float) -> Sequence[tuple[str, int]]:
+    """Return the options that notice a peer that has gone without a word.
+
+    A ping goes out `time_s` after the last byte from the peer, and has `timeout_s` to come back.
+    `keepalive_timeout_ms` alone does not end the connection: the ping's own timeout does, and by
+    default that is a minute. A server must allow pings this often, or it ends the connection.
+    """
+    return (
+        ("grpc.keepalive_time_ms", round(time_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(timeout_s * 1000)),
+        ("grpc.http2.ping_timeout_ms", round(timeout_s * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),  # 0: no maximum, a gateway may be silent for long
+    )
+
+
 # https://grpc.github.io/grpc/core/group__grpc__arg__keys.html
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
-    ("grpc.http2.max_pings_without_data", 0),  # 0: no maximum, a gateway may be silent for long
+    *keepalive(time_s=KEEPALIVE_TIME_S, timeout_s=KEEPALIVE_TIMEOUT_S),
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel does not inherit an old one's waiting
     ("grpc.enable_retries", 0),  # attempts are the uplink's business
@@ -36,16 +50,21 @@ class RefusedError(errors.Retryable):
     """The gateway does not accept this agent; a person has to do something first."""
 
 
-def open_channel(gateway: str, tls: TlsMaterial | None) -> grpc.aio.Channel:
+def open_channel(
+    gateway: str,
+    tls: TlsMaterial | None,
+    *,
+    options: Sequence[tuple[str, int]] = CHANNEL_OPTIONS,
+) -> grpc.aio.Channel:
     """Make a channel; it belongs to the running loop and to whoever closes it."""
     if tls is None:
-        return grpc.aio.insecure_channel(gateway, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(gateway, options=options)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=tls.authority,
         private_key=tls.key,
         certificate_chain=tls.certificate,
     )
-    return grpc.aio.secure_channel(gateway, credentials, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(gateway, credentials, options=options)
 
 
 def open_stream(
