@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from hostpulse import errors
 from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 MACHINE_ID_FILES = ("etc/machine-id", "var/lib/dbus/machine-id")
 MACHINE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 UNSET_MACHINE_ID = "uninitialized"  # machine-id(5): an image that has not been booted yet
 BOOT_ID_FILE = "proc/sys/kernel/random/boot_id"
+FLAGS = re.MULTILINE | re.DOTALL
 BOOT_TIME_ROUNDING_S = 60  # a boot time is counted back from the wall clock and wobbles with it
 HYPERVISORS = {
     "Amazon EC2": "ec2",
@@ -72,17 +72,11 @@ def host_facts(*, root: Path = Path("/")) -> telemetry_pb2.HostFacts:
         "cpu_model": _cpu_model(processors),
         "virtualization": _virtualization(root, processors),
     }
-    numbers: dict[str, Callable[[], float | None]] = {
-        "cpu_cores_logical": os.cpu_count,
-        "cpu_cores_physical": lambda: psutil.cpu_count(logical=False),
-        "memory_total_bytes": lambda: psutil.virtual_memory().total,
-        "boot_time_unix_ns": lambda: psutil.boot_time() * NS_PER_S,
-    }
     for field, text in texts.items():
         if text:
             setattr(facts, field, text)
-    for field, measure in numbers.items():
-        if number := _measured(measure):
+    for field, number in _numbers(root, processors).items():
+        if number:
             setattr(facts, field, number)
     return facts
 
@@ -113,14 +107,38 @@ def _boot_id(machine_id: str, root: Path) -> bytes:
     digits = _text(root / BOOT_ID_FILE).strip().replace("-", "")
     if re.fullmatch(r"[0-9a-f]{32}", digits):
         return bytes.fromhex(digits)
-    booted_s = round((_measured(psutil.boot_time) or 0) / BOOT_TIME_ROUNDING_S)
-    return hashlib.sha256(f"{machine_id} {booted_s}".encode()).digest()[:16]
+    booted = round((_boot_time_s(root) or 0) / BOOT_TIME_ROUNDING_S)
+    return hashlib.sha256(f"{machine_id} {booted}".encode()).digest()[:16]
 
 
-def _measured(measure: Callable[[], float | None]) -> int | None:
-    """Call what a platform may not have."""
+def _numbers(root: Path, processors: str) -> dict[str, int | None]:
+    """Return the host's numbers from the kernel's files, from psutil where those have none."""
+    memory = re.search(r"^MemTotal:\s*([0-9]+) kB$", _text(root / "proc/meminfo"), re.MULTILINE)
+    cores = set(
+        re.findall(r"^physical id\s*: ([0-9]+)$.*?^core id\s*: ([0-9]+)$", processors, FLAGS)
+    )
+    booted_s = _boot_time_s(root)
+    return {
+        "cpu_cores_logical": os.cpu_count(),
+        "cpu_cores_physical": len(cores) or _psutil(lambda ps: ps.cpu_count(logical=False)),
+        "memory_total_bytes": int(memory[1]) * 1024
+        if memory
+        else _psutil(lambda ps: ps.virtual_memory().total),
+        "boot_time_unix_ns": booted_s and booted_s * NS_PER_S,
+    }
+
+
+def _boot_time_s(root: Path) -> int | None:
+    found = re.search(r"^btime ([0-9]+)$", _text(root / "proc/stat"), re.MULTILINE)
+    return int(found[1]) if found else _psutil(lambda ps: ps.boot_time())
+
+
+def _psutil(measure: Callable[[ModuleType], float | None]) -> int | None:
+    """Ask psutil for what a platform may not have."""
+    import psutil  # 1 MB that an agent on Linux does not pay
+
     try:
-        value = measure()
+        value = measure(psutil)
     except (AttributeError, NotImplementedError, OSError, psutil.Error, RuntimeError):
         return None
     return None if value is None else int(value)

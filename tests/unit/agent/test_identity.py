@@ -92,7 +92,26 @@ def test_facts_of_this_host_are_found():
     assert facts.kernel_version == platform.release()
     assert facts.cpu_cores_logical == os.cpu_count()
     assert facts.memory_total_bytes == psutil.virtual_memory().total
+    assert facts.cpu_cores_physical == psutil.cpu_count(logical=False)
     assert facts.boot_time_unix_ns > 0
+
+
+def test_the_kernels_files_come_first(root, monkeypatch):
+    monkeypatch.delattr(psutil, "boot_time")
+    monkeypatch.delattr(psutil, "cpu_count")
+    monkeypatch.delattr(psutil, "virtual_memory")
+    root.put("proc/meminfo", "MemTotal:       2048 kB\nMemFree: 1 kB\n")
+    root.put("proc/stat", "cpu 1 2 3\nbtime 1800000000\n")
+    core = (
+        "processor : {}\nmodel name : AMD EPYC\nphysical id\t: 0\nsiblings : 4\ncore id\t\t: {}\n\n"
+    )
+    root.put("proc/cpuinfo", "".join(core.format(n, n // 2) for n in range(4)))
+
+    facts = identity.host_facts(root=root.path)
+
+    assert facts.memory_total_bytes == 2048 * 1024
+    assert facts.boot_time_unix_ns == 1_800_000_000 * 10**9
+    assert (facts.cpu_cores_physical, facts.cpu_model) == (2, "AMD EPYC")
 
 
 def test_a_fact_that_is_not_to_be_had_is_absent(root, monkeypatch):
