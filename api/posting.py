@@ -11,8 +11,9 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from api import access, bodies, documents, rows, samples
+from api.cadence import Cadence
 from hostpulse.clock import NS_PER_S
-from storage import catalog, database, mounts, servers
+from storage import catalog, database, intervals, mounts, servers
 
 if TYPE_CHECKING:
     from api.samples import Submission
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def router(services: Services) -> APIRouter:
     """Make the route."""
     routes = APIRouter()
+    cadence = Cadence()
 
     async def post_metrics(request: Request) -> Response:
         """Store the samples of one server at one moment; 202 once they are durable."""
@@ -36,6 +38,10 @@ def router(services: Services) -> APIRouter:
                 connection, submission.server_name, watch_offline=False
             )
             devices = await _devices(connection, server_id, submission)
+            interval_s = cadence.observe(server_id, submission.time)
+            if interval_s is not None:
+                families = submission.values
+                await intervals.keep(connection, ((server_id, f, interval_s) for f in families))
         made = rows.make(submission, server_id=server_id, devices=devices)
         await services.store.store(server_id=server_id, rows=made)
         stored = {table: len(each) for table, each in made.items()}

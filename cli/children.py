@@ -30,11 +30,37 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ChildFailed(RuntimeError):
-    """A child can't be kept running; `status` is what the supervisor should exit with."""
+    """A child can't be kept running; `status` is what the supervisor should exit with.
+
+    No message means that the child has said it all.
+    """
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def agent_environment(
+    environment: Mapping[str, str], *, data_dir: Path, server_name: str
+) -> dict[str, str | None]:
+    """Tell the agent where its gateway is; None takes a variable away.
+
+    Certificates of the gateway are not the agent's.
+    """
+    _, _, port = environment["HOSTPULSE_GRPC_LISTEN"].rpartition(":")
+    changes: dict[str, str | None] = {
+        "HOSTPULSE_DATA_DIR": str(data_dir),
+        "HOSTPULSE_SERVER_NAME": server_name,
+        "HOSTPULSE_GATEWAY": f"127.0.0.1:{port}",
+        "HOSTPULSE_API_KEY": None,
+        "HOSTPULSE_API_KEY_FILE": str(data_dir / "agent.key"),
+        "HOSTPULSE_TLS_CERT": None,
+        "HOSTPULSE_TLS_KEY": None,
+    }
+    certificate = environment.get("HOSTPULSE_TLS_CERT")
+    if certificate and "HOSTPULSE_TLS_CA" not in environment:
+        changes["HOSTPULSE_TLS_CA"] = certificate
+    return changes
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:

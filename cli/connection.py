@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
 from hostpulse import errors
-from storage import database, location
-from storage.errors import DatabaseUnavailable
+from storage import database, location, schema
+from storage.errors import DatabaseUnavailable, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,6 +43,7 @@ async def with_connection(work: Callable[[database.Connection], Awaitable[T]]) -
     Raises:
         ConfigError: no database is named.
         DatabaseUnavailable: it can't be reached.
+        SchemaMismatch: it is not migrated.
     """
     dsn = database_url()
     try:
@@ -51,5 +53,18 @@ async def with_connection(work: Callable[[database.Connection], Awaitable[T]]) -
         raise DatabaseUnavailable(f"the database at {where} can't be reached: {error}") from error
     try:
         return await work(connection)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        await schema.check(connection)  # most likely it is not migrated, and this says so
+        raise SchemaMismatch(
+            f"the database is not as this hostpulse expects it: {error}"
+        ) from error
     finally:
         await connection.close(timeout=database.CONNECT_TIMEOUT_S)
+
+
+def actor() -> str:
+    """Return who is at the command line, for the audit log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a uid without a name
+        return "cli"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.connection import with_connection
+from cli.connection import actor, with_connection
 from storage import keys
 
 if TYPE_CHECKING:
@@ -124,14 +123,6 @@ def parse_expiry(text: str, *, now: datetime) -> datetime:
     if moment is None or moment.tzinfo is None or moment <= now:
         raise typer.BadParameter(f"--expires must be {EXPIRES}, got {text!r}")
     return moment
-
-
-def actor() -> str:
-    """Return who is at the command line, for the audit log."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a uid without a name
-        return "cli"
 
 
 def state(key: keys.Key, *, now: datetime) -> str:

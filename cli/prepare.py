@@ -1,4 +1,4 @@
-"""Make a database ready for the others: wait for it, migrate it, make keys. Run by `hostpulse up`.
+"""Make all ready for the others: check settings, migrate, make keys. Run by `hostpulse up`.
 
 A process of its own, so that what migrating needs does not stay in the supervisor's memory.
 """
@@ -6,6 +6,7 @@ A process of its own, so that what migrating needs does not stay in the supervis
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 import time
@@ -13,10 +14,14 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from agent import settings as agent_settings
+from alerting import settings as alerting_settings
+from cli.children import agent_environment
 from cli.connection import database_url
+from collector_gateway.settings import GatewaySettings
 from hostpulse.errors import ConfigError
 from migrations import run
-from storage import database, keys, location, maintenance
+from storage import database, keys, location, maintenance, settings
 from storage.location import write_private
 
 if TYPE_CHECKING:
@@ -25,8 +30,51 @@ if TYPE_CHECKING:
     from storage.database import Connection
 
 WAIT_S = 30.0
+PORT_MAX = 65_535
 ADMIN_KEY_FILE = "admin.key"
 AGENT_KEY_FILE = "agent.key"
+
+
+def _check_server_settings() -> None:
+    """Refuse what gateway or alerting would refuse, before anything is said to be ready.
+
+    Raises:
+        ConfigError: a setting is wrong, or an address is taken.
+    """
+    gateway = settings.load(GatewaySettings)
+    alerting_settings.load()
+    _check_address("HOSTPULSE_GRPC_LISTEN", gateway.grpc_listen)
+    _check_address("HOSTPULSE_HTTP_LISTEN", gateway.http_listen)
+
+
+def _check_agent_settings(server_name: str) -> None:
+    """Refuse what the agent would refuse; its key file must be there.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    changes = agent_environment(os.environ, data_dir=location.data_dir(), server_name=server_name)
+    environment = {**os.environ, **changes}
+    agent_settings.load([], {k: v for k, v in environment.items() if v is not None})
+
+
+def _check_address(variable: str, address: str) -> None:
+    """See that an address can be listened on: who else is there would answer for our gateway.
+
+    Raises:
+        ConfigError: it is taken or none of this machine.
+    """
+    host, _, port = address.rpartition(":")
+    if not 1 <= int(port) <= PORT_MAX:
+        raise ConfigError(variable, expectation=f"a port from 1 to {PORT_MAX}", value=address)
+    with socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise ConfigError(
+                variable, expectation=f"an address that is free ({error.strerror})", value=address
+            ) from error
 
 
 async def _wait_for_database(dsn: str) -> None:
@@ -55,6 +103,12 @@ async def _wait_for_database(dsn: str) -> None:
             raise ConfigError(
                 "HOSTPULSE_DATABASE_URL",
                 expectation=f"a database that lets us in ({error})",
+                value=dsn.rpartition("@")[2],
+            ) from error
+        except (asyncpg.InterfaceError, ValueError) as error:
+            raise ConfigError(
+                "HOSTPULSE_DATABASE_URL",
+                expectation="postgresql://user:password@host:port/database",
                 value=dsn.rpartition("@")[2],
             ) from error
         else:
@@ -108,10 +162,12 @@ def main() -> int:
     """Prepare; 0 when all is ready, 2 with a sentence on stderr when it can't be."""
     server_name = sys.argv[1] if len(sys.argv) > 1 else socket.gethostname()
     try:
+        _check_server_settings()
         dsn = database_url()
         asyncio.run(_wait_for_database(dsn))
         run.upgrade(dsn)
         asyncio.run(_make_ready(dsn, server_name))
+        _check_agent_settings(server_name)
     except (ConfigError, keys.InvalidKey) as error:
         sys.stderr.write(f"hostpulse up: {error}\n")
         return 2

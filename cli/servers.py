@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.connection import with_connection
+from cli.connection import actor, with_connection
 from storage import servers
 
 if TYPE_CHECKING:
@@ -72,6 +72,18 @@ def show(
             shown = json.dumps(value) if isinstance(value, dict) else str(value)
             table.add_row(key, escape(shown))
     Console().print(table)
+
+
+@servers_app.command("forget")
+def forget(name: Annotated[str, typer.Argument(help="The server's name.")]) -> None:
+    """Release a name from its machine, so that another one may take it; history stays."""
+
+    async def release(connection: Connection) -> bool:
+        return await servers.forget(connection, name, forgotten_by=actor())
+
+    if not asyncio.run(with_connection(release)):
+        raise typer.BadParameter(f"expected the name of a server, got {name!r}")
+    print(f"{name} may be claimed by another machine; its history stays")
 
 
 def describe(server: servers.Server) -> dict[str, object]:

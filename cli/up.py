@@ -18,8 +18,9 @@ import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from cli.children import Child, ChildFailed
+from cli.children import WRONG_CONFIG, Child, ChildFailed, agent_environment
 from hostpulse import errors, lifecycle
 from storage import location
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -62,7 +63,8 @@ class Up:
                     self._announce()
                 await self._keep_all_running()
             except ChildFailed as error:
-                sys.stderr.write(f"hostpulse up: {error}\n")
+                if str(error):
+                    sys.stderr.write(f"hostpulse up: {error}\n")
                 status = error.status
             finally:
                 for child in reversed(self._children):
@@ -99,7 +101,10 @@ class Up:
         await self._start(gateway)
         await self._until_ready(gateway)
         await self._start(_python("alerting", ["cli", "alerting"], common, stop_within_s=1.5))
-        await self._start(_python("agent", ["agent"], self._agent_environment(), stop_within_s=3.0))
+        agent = agent_environment(
+            self._environment, data_dir=self._data_dir, server_name=self._server_name
+        )
+        await self._start(_python("agent", ["agent"], agent, stop_within_s=3.0))
 
     async def _start(self, child: Child) -> None:
         """Start a child, unless a stop was asked for meanwhile."""
@@ -108,7 +113,7 @@ class Up:
             self._children.append(child)
 
     async def _prepare(self, environment: Mapping[str, str | None]) -> None:
-        """Migrate and make keys.
+        """Check all settings, migrate and make keys.
 
         Raises:
             ChildFailed: it did not work; the reason is on stderr.
@@ -126,8 +131,10 @@ class Up:
             exited.cancel()
             return
         self._children.remove(child)
+        if exited.result() == WRONG_CONFIG:
+            raise ChildFailed("", WRONG_CONFIG)
         if exited.result() != 0:
-            raise ChildFailed("the database can't be prepared, see above", exited.result())
+            raise ChildFailed("the database can't be prepared, see above", max(exited.result(), 1))
 
     async def _until_ready(self, gateway: Child) -> None:
         """Wait until the gateway says that it is ready.
@@ -161,23 +168,6 @@ class Up:
             self._stop.set()
             await asyncio.wait(tasks) if tasks else None
 
-    def _agent_environment(self) -> dict[str, str | None]:
-        """Tell the agent where its gateway is; certificates of the gateway are not the agent's."""
-        _, _, port = self._environment["HOSTPULSE_GRPC_LISTEN"].rpartition(":")
-        environment: dict[str, str | None] = {
-            "HOSTPULSE_DATA_DIR": str(self._data_dir),
-            "HOSTPULSE_SERVER_NAME": self._server_name,
-            "HOSTPULSE_GATEWAY": f"127.0.0.1:{port}",
-            "HOSTPULSE_API_KEY": None,
-            "HOSTPULSE_API_KEY_FILE": str(self._data_dir / "agent.key"),
-            "HOSTPULSE_TLS_CERT": None,
-            "HOSTPULSE_TLS_KEY": None,
-        }
-        certificate = self._environment.get("HOSTPULSE_TLS_CERT")
-        if certificate and "HOSTPULSE_TLS_CA" not in self._environment:
-            environment["HOSTPULSE_TLS_CA"] = certificate
-        return environment
-
     def _announce(self) -> None:
         """Say where everything is."""
         http = self._environment["HOSTPULSE_HTTP_LISTEN"]
@@ -195,8 +185,7 @@ class Up:
             f"  admin key  {self._data_dir / 'admin.key'}",
             "",
             f'  curl -H "Authorization: Bearer $(cat {self._data_dir / "admin.key"})" \\',
-            f"       'http://{http}/api/v1/metrics?server_id={self._server_name}"
-            "&metric=cpu.usage_percent&from=-15m'",
+            f"       http://{http}/api/v1/servers/{quote(self._server_name)}",
             "",
             "hostpulse is ready",
         )

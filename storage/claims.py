@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from storage import intervals
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -69,15 +71,6 @@ READ_EPOCHS = """
 SELECT server_id, epoch, committed
 FROM ingest_ledger JOIN unnest($1::int[], $2::bigint[]) AS e (server_id, epoch)
 USING (server_id, epoch)
-"""
-
-KEEP_INTERVALS = """
-INSERT INTO family_interval (server_id, family, interval_s)
-SELECT server_id, family, interval_s
-FROM unnest($1::int[], $2::text[], $3::real[]) AS i (server_id, family, interval_s)
-ON CONFLICT (server_id, family) DO UPDATE
-SET interval_s = excluded.interval_s, updated_at = now()
-WHERE family_interval.interval_s <> excluded.interval_s
 """
 
 RECORD_EVENTS = """
@@ -142,7 +135,10 @@ async def claim(
         await _take(connection, taken, ids, gateway)
         await _record_changes(connection, taken, rows)
         committed = await _open_epochs(connection, taken, ids)
-        await _keep_intervals(connection, taken, ids)
+        await intervals.keep(
+            connection,
+            ((ids[c.server_name], f, s) for c in taken for f, s in c.intervals_s.items()),
+        )
     accepted = {c.server_name for c in taken}
     return [
         Claimed(
@@ -213,14 +209,3 @@ async def _open_epochs(
         (row["server_id"], row["epoch"]): tuple((r.lower, r.upper - 1) for r in row["committed"])
         for row in rows
     }
-
-
-async def _keep_intervals(
-    connection: Connection, taken: Sequence[Claim], ids: Mapping[str, int]
-) -> None:
-    """Keep the interval of each family: gaps and alerts are judged by it."""
-    kept = [(ids[c.server_name], f, s) for c in taken for f, s in c.intervals_s.items()]
-    if kept:
-        await connection.execute(
-            KEEP_INTERVALS, *(list(column) for column in zip(*kept, strict=True))
-        )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from storage import audit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -132,6 +134,28 @@ async def find(connection: Connection, name: str) -> Server | None:
 async def list_all(connection: Connection) -> list[Server]:
     """Return all servers by name."""
     return [_server(row) for row in await connection.fetch(f"{_SELECT} ORDER BY s.name")]
+
+
+async def forget(connection: Connection, name: str, *, forgotten_by: str) -> bool:
+    """Release a name from its machine, so that another one may take it; history stays.
+
+    A live stream of the old machine is ended, and silence under this name is no alert until an
+    agent claims it again. Returns whether there is such a server.
+    """
+    async with connection.transaction():
+        done = await connection.execute(
+            "UPDATE server SET machine_id = NULL, session = NULL, watch_offline = false,"
+            " status = 'stopped', status_reason = 'forgotten' WHERE name = $1",
+            name,
+        )
+        await audit.record(
+            connection,
+            actor=forgotten_by,
+            action="server.forget",
+            subject=name,
+            allowed=True,
+        )
+    return done == "UPDATE 1"
 
 
 def _server(row: asyncpg.Record) -> Server:
