@@ -21,7 +21,7 @@ from cli.connection import database_url
 from collector_gateway.settings import GatewaySettings
 from hostpulse.errors import ConfigError
 from migrations import run
-from storage import database, keys, location, maintenance, settings
+from storage import database, keys, location, maintenance, servers, settings
 from storage.location import write_private
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ADMIN_KEY_FILE = "admin.key"
 AGENT_KEY_FILE = "agent.key"
 
 
-def _check_server_settings() -> None:
+def _check_server_settings(server_name: str) -> None:
     """Refuse what gateway or alerting would refuse, before anything is said to be ready.
 
     Raises:
@@ -43,6 +43,12 @@ def _check_server_settings() -> None:
     """
     gateway = settings.load(GatewaySettings)
     alerting_settings.load()
+    try:
+        servers.check_name(server_name)
+    except servers.InvalidName as error:
+        raise ConfigError(
+            "HOSTPULSE_SERVER_NAME", expectation=f"a name ({error})", value=server_name
+        ) from error
     _check_address("HOSTPULSE_GRPC_LISTEN", gateway.grpc_listen)
     _check_address("HOSTPULSE_HTTP_LISTEN", gateway.http_listen)
 
@@ -162,7 +168,7 @@ def main() -> int:
     """Prepare; 0 when all is ready, 2 with a sentence on stderr when it can't be."""
     server_name = sys.argv[1] if len(sys.argv) > 1 else socket.gethostname()
     try:
-        _check_server_settings()
+        _check_server_settings(server_name)
         dsn = database_url()
         asyncio.run(_wait_for_database(dsn))
         run.upgrade(dsn)
