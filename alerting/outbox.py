@@ -140,6 +140,10 @@ class Outbox:
                 await self._start_channels()
                 await self._pause(self._poll_s, self._stop)
             await asyncio.gather(*self._busy.values())
+        except Exception:
+            if self._busy:  # what is being sent may still be recorded
+                await asyncio.wait(self._busy.values(), timeout=SETTLE_MAX_S)
+            raise
         finally:
             for task in self._busy.values():
                 task.cancel()  # the leases run out and are taken over

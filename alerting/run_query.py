@@ -31,6 +31,8 @@ STALE_EXTRA_S = 5.0
 DEFAULT_INTERVALS_S = {"disk_usage": 60.0}
 DEFAULT_INTERVAL_S = 10.0
 INTERVAL_MAX_S = 60.0
+# A server without an agent tells nobody its interval: samples up to 150 s apart count as unbroken.
+NO_AGENT_INTERVAL_S = INTERVAL_MAX_S
 CLOCK_SPAN_S = 600.0  # agents' clocks may be 5 minutes off, HTTP takes 10 minutes ahead
 SHORT_WINDOW_S = 900.0  # rules up to this share a query; longer ones must not slow them down
 
@@ -118,7 +120,8 @@ class _Builder:
         default = add(DEFAULT_INTERVALS_S.get(name, DEFAULT_INTERVAL_S))
         return f"""
             SELECT s.id, s.name, s.id = ANY({self._live}::int[]) AS live,
-                   coalesce(f.interval_s, {default}::float8)::float8 AS interval_s,
+                   coalesce(f.interval_s, CASE WHEN s.machine_id IS NULL
+                     THEN {NO_AGENT_INTERVAL_S} ELSE {default}::float8 END)::float8 AS interval_s,
                    c.ahead, now() + c.ahead AS clock, {choices}
             FROM server s
             LEFT JOIN family_interval f ON f.server_id = s.id AND f.family = {add(name)}
@@ -192,7 +195,9 @@ class _Builder:
         for alias in self._values.values():
             present = f"FILTER (WHERE {alias} IS NOT NULL)"
             parts.append(f"max(time) {present} AS {alias}_time")
-            parts.append(f"(array_agg({alias} ORDER BY time DESC) {present})[1] AS {alias}")
+            # The greatest (time, value), so that nothing is sorted; real and float8 fit exactly.
+            newest = f"max(ARRAY[extract(epoch FROM time)::float8, {alias}::float8]) {present}"
+            parts.append(f"({newest})[2] AS {alias}")
         gap = f"make_interval(secs => interval_s * {GAP_INTERVALS})"
         parts.append(f"max(time) FILTER (WHERE time - before > {gap}) AS after_gap")
         parts.append("min(time) AS first")

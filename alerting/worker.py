@@ -34,7 +34,7 @@ async def through_outages(
 ) -> None:
     """Call `work` until it returns; again, with backoff, when the database is away.
 
-    An outage is said once, and so is its end. Any other error is raised.
+    An outage is said once. Any other error is raised.
     """
     delays = backoff.delays(retry)
     said: str | None = None

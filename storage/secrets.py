@@ -64,7 +64,9 @@ class SecretBox:
         path = data_dir / FILE_NAME
         try:
             if not path.exists():
-                data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not data_dir.exists():
+                    data_dir.mkdir(parents=True)
+                    data_dir.chmod(0o711)  # PostgreSQL's account passes through it
                 write_private(path, Fernet.generate_key().decode() + "\n")
             return cls(path.read_text(encoding="ascii"), source=str(path))
         except OSError as error:

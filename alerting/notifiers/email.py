@@ -127,7 +127,6 @@ class EmailNotifier:
         """
         message = compose(notification, sender=self._sender, recipients=self._recipients)
         server = self._server
-        is_local = server.host in {"localhost", "127.0.0.1", "::1"}
         try:
             await aiosmtplib.send(
                 message,
@@ -138,9 +137,7 @@ class EmailNotifier:
                 username=server.username,
                 password=server.password,
                 use_tls=server.tls,
-                start_tls=None
-                if not server.tls and (is_local or not server.password)
-                else not server.tls,
+                start_tls=self._start_tls(),
                 tls_context=ssl.create_default_context(),
                 timeout=self._timeout_s,
             )
@@ -152,6 +149,14 @@ class EmailNotifier:
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             said = str(error) or type(error).__name__
             raise errors.Retryable(f"{server.host}:{server.port}: {said}") from error
+
+    def _start_tls(self) -> bool | None:
+        """Demand STARTTLS, forbid it, or (None) use it where it is offered."""
+        server = self._server
+        if server.tls:
+            return False
+        is_local = server.host in {"localhost", "127.0.0.1", "::1"}
+        return True if server.password and not is_local else None
 
 
 def _verdict(code: int, said: str) -> errors.HostpulseError:

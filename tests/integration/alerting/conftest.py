@@ -34,10 +34,12 @@ class House:
         self, name: str = "web", *, interval_s: float | None = None, offset_ms: float = 0
     ) -> int:
         server_id = await self.connection.fetchval(
-            "INSERT INTO server (name, watch_offline, status, last_seen, clock_offset_ms)"
-            " VALUES ($1, true, 'online', now(), $2) RETURNING id",
+            "INSERT INTO server"
+            " (name, watch_offline, status, last_seen, clock_offset_ms, machine_id)"
+            " VALUES ($1, true, 'online', now(), $2, $3) RETURNING id",
             name,
             offset_ms,
+            f"machine of {name}",
         )
         if interval_s is not None:
             for family in ("cpu", "disk_usage", "memory", "disk_io"):

@@ -211,3 +211,16 @@ async def test_every_kind_of_table_can_be_asked(house, metric):
     report = await house.cycle()
 
     assert report.findings == 0
+
+
+@pytest.mark.parametrize("period_s", [10, 60, 140])
+async def test_a_server_that_only_posts_may_take_its_time(house, period_s):
+    server_id = await house.add_server("script")
+    await house.connection.execute("UPDATE server SET machine_id = NULL")
+    await house.only("cpu_usage")
+    await house.set_rule("cpu_usage", levels=CPU_RULE)
+    await house.add_cpu(server_id, every(period_s, 7, 90, newest_ago=period_s - 1))
+
+    await house.cycle()
+
+    assert [each[2] for each in await house.alerts()] == ["firing"]
