@@ -184,6 +184,7 @@ class _Builder:
               SELECT {labels} m.time, {values} FROM {self._from()}
               WHERE m.server_id = h.id AND {self._time_bounds(window_s)}
                 AND m.time > h.clock - {_stale("h")} - {lookback}
+              OFFSET 0  -- a fence: by the index for each hot server, never a scan of the whole day
             ) x
             WINDOW series AS (PARTITION BY h.id{keys} ORDER BY x.time)
         """  # noqa: S608
