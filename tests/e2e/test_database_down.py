@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from migrations import run
 from storage import database as storage_database
 from storage import schema
 from storage.embedded import EmbeddedPostgres
@@ -62,7 +61,12 @@ class Database:
 def test_agents_keep_their_samples_while_the_database_is_away(ground: Ground) -> None:
     postgres = Database(ground)
     postgres.start()
-    run.upgrade(postgres.dsn)
+    migrated = ground.start(
+        "migrate",
+        [sys.executable, "-m", "cli", "migrate"],
+        ground.environment(HOSTPULSE_DATABASE_URL=postgres.dsn),
+    )
+    assert migrated.popen.wait(timeout=30) == 0, migrated.log
     names = ["host-a", "host-b"]
     keys = create_keys(ground, postgres.dsn, names)
     first = Gateway(ground, postgres.dsn, "first")
