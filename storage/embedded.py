@@ -20,6 +20,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,16 +227,22 @@ class EmbeddedPostgres:
         self._install = copy / PROGRAMS
 
     def _initialise(self) -> None:
-        """Run initdb beside the final place, so that a killed run leaves nothing half made."""
+        """Run initdb beside the final place, so that a killed run leaves nothing half made.
+
+        In a place of its own: the initdb of a run that was just killed may still be writing.
+        """
         if self.cluster.exists():
             raise EmbeddedPostgresError(
                 f"{self.cluster} exists but holds no cluster: move it away, then start again"
             )
-        partial = self.data_dir / "postgres.new"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700)
+        for leftover in self.data_dir.glob("postgres.new-*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink()
+        partial = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.data_dir))  # 0700
         password = secrets.token_urlsafe(24)
-        password_file = partial.with_name("postgres.password")
+        password_file = partial.with_name(f"{partial.name}.password")
         write_private(password_file, password)
         if self.account.uid is not None and self.account.gid is not None:
             os.chown(partial, self.account.uid, self.account.gid)
