@@ -130,7 +130,7 @@ WHERE r.name = $1 ORDER BY n.id
 def breaching_samples(system: System, threshold: float) -> list[datetime]:
     """Return the times of the samples over the threshold, which must be one unbroken run."""
     rows = query(system.dsn, "SELECT time, nice_percent FROM cpu ORDER BY time")
-    over = [row["time"] for row in rows if row["nice_percent"] > threshold]
+    over = [row["time"] for row in rows if (row["nice_percent"] or 0.0) > threshold]
     between = [row for row in rows if over[0] <= row["time"] <= over[-1]]
     assert len(between) == len(over), "the load itself paused"
     assert over[-1] - over[0] >= timedelta(seconds=FOR_S)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AGENTS = 5
 INTERVAL_S = 5.0
 KILLS = 20
-PAUSE_S = (0.5, 3.0)  # between two kills
+PAUSE_S = (0.3, 2.5)  # between two kills
 DOWN_S = (0.2, 1.5)  # before the killed one is started again
 AIMED = 0.6  # of the kills wait for a tick: between its COPY and its ack is where it hurts most
 AFTER_TICK_S = 0.15  # what a tick needs to its ack, about
