@@ -50,8 +50,8 @@ class Timescale(Protocol):
 
         Args:
             template: what it holds: `empty` (the extension and nothing else) or a name of your own.
-            prepare: fills the DSN it gets, the first time that `template` is asked for in a session;
-                later databases are copies of that, which takes half a second.
+            prepare: fills the database it gets, the first time `template` is asked for in a
+                session; later databases are copies of that one, made in half a second.
 
         Raises:
             RuntimeError: another database is in use and the engine has only one.
@@ -73,7 +73,7 @@ def timescale_wasm() -> Generator[WasmTimescale]:
 
 @pytest.fixture(scope="session")
 def timescale(request: pytest.FixtureRequest) -> Generator[Timescale]:
-    """Return the TimescaleDB that the tests run on: the native one if it is given, else the other."""
+    """Return the TimescaleDB that the tests run on: a native one if given, else WebAssembly."""
     admin_dsn = os.environ.get(TEST_DATABASE_URL)
     if admin_dsn is None:
         yield request.getfixturevalue("timescale_wasm")

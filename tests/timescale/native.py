@@ -5,15 +5,30 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Generator
 
 TIMEOUT_S = 30.0
+STOP_SCHEDULER = "SELECT _timescaledb_functions.stop_background_workers()"
+FIRST_JOB = 1000  # those before are TimescaleDB's own
+PAUSE_JOBS = f"""
+SELECT (alter_job(job_id, scheduled => false)).job_id FROM timescaledb_information.jobs
+WHERE scheduled AND job_id >= {FIRST_JOB}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Template:
+    """A closed database to make copies of."""
+
+    name: str
+    jobs: tuple[int, ...]  # to be scheduled again in a copy
 
 
 class NativeTimescale:
@@ -31,7 +46,7 @@ class NativeTimescale:
         """Take an administrator's DSN: it must be allowed to create databases and the extension."""
         self._admin_dsn = admin_dsn
         self._run = f"hp_{uuid.uuid4().hex[:8]}"
-        self._templates: dict[str, str] = {}
+        self._templates: dict[str, _Template] = {}
         self._count = 0
 
     @contextmanager
@@ -39,64 +54,83 @@ class NativeTimescale:
         self, template: str = "empty", prepare: Callable[[str], None] | None = None
     ) -> Generator[str]:
         """Give a database of the caller's own; see `tests.timescale.fixtures.Timescale`."""
-        source = self._templates.get(template)
-        if template != "empty" and source is None:
+        if template != "empty" and template not in self._templates:
             if prepare is None:
                 raise ValueError(f"template {template!r} is new: say how to prepare it")
-            source = self._create(None)
-            prepare(self._dsn(source))
-            self._templates[template] = source
-        name = self._create(source)
+            self._templates[template] = self._prepared(prepare)
+        name = self._new_name()
         try:
+            if template == "empty":
+                self._create(name)
+            else:
+                self._copy(self._templates[template], name)
             yield self._dsn(name)
         finally:
-            self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self._drop(name)
 
     def close(self) -> None:
         """Drop the templates."""
-        for name in self._templates.values():
-            self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        for template in self._templates.values():
+            self._drop(template.name)
         self._templates.clear()
 
-    def _create(self, source: str | None) -> str:
-        """Make a database with the extension and a stopped scheduler; returns its name."""
-        self._count += 1
-        name = f"{self._run}_{self._count}"
-        if source is None:
-            self._administer(f"CREATE DATABASE {name}")
-            self._in(name, "CREATE EXTENSION IF NOT EXISTS timescaledb")
-        else:
-            # a template may have no session, not even the scheduler's
+    def _create(self, name: str) -> None:
+        """Make a database with the extension and a stopped scheduler."""
+        self._administer(f"CREATE DATABASE {name}")
+        self._in(name, "CREATE EXTENSION IF NOT EXISTS timescaledb")
+        self._in(name, STOP_SCHEDULER)
+
+    def _prepared(self, prepare: Callable[[str], None]) -> _Template:
+        """Make a database to be copied; it is closed, because a source may have no session."""
+        name = self._new_name()
+        try:
+            self._create(name)
+            prepare(self._dsn(name))
+            # The scheduler wakes in every copy: its jobs must wait until it has been stopped there.
+            jobs = tuple(self._in(name, PAUSE_JOBS))
+            self._administer(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
             self._administer(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                f" WHERE datname = '{source}'"
+                f" WHERE datname = '{name}'"
             )
-            self._administer(f"CREATE DATABASE {name} TEMPLATE {source}")
-        self._in(name, "SELECT _timescaledb_functions.stop_background_workers()")
-        return name
+        except BaseException:
+            self._drop(name)
+            raise
+        return _Template(name=name, jobs=jobs)
+
+    def _copy(self, template: _Template, name: str) -> None:
+        """Make a copy of a template, with a stopped scheduler."""
+        self._administer(f"CREATE DATABASE {name} TEMPLATE {template.name}")
+        self._in(name, STOP_SCHEDULER)
+        for job in template.jobs:
+            self._in(name, f"SELECT alter_job({job}, scheduled => true)")
+
+    def _drop(self, name: str) -> None:
+        """Drop a database, whoever is connected."""
+        self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _new_name(self) -> str:
+        """Return a name that no other run uses either."""
+        self._count += 1
+        return f"{self._run}_{self._count}"
 
     def _dsn(self, name: str) -> str:
         """Return the DSN of one database of the server."""
         return urlunsplit(urlsplit(self._admin_dsn)._replace(path=f"/{name}"))
 
-    def _administer(self, sql: str) -> None:
-        """Run one statement in the administrator's database."""
-        _finish(_execute(self._admin_dsn, sql))
+    def _administer(self, sql: str) -> list[Any]:
+        """Run one statement in the administrator's database; returns its first column."""
+        return asyncio.run(_fetch(self._admin_dsn, sql))
 
-    def _in(self, name: str, sql: str) -> None:
-        """Run one statement in one of our databases."""
-        _finish(_execute(self._dsn(name), sql))
+    def _in(self, name: str, sql: str) -> list[Any]:
+        """Run one statement in one of our databases; returns its first column."""
+        return asyncio.run(_fetch(self._dsn(name), sql))
 
 
-async def _execute(dsn: str, sql: str) -> None:
+async def _fetch(dsn: str, sql: str) -> list[Any]:
     """Run one statement on a connection of its own."""
     connection = await asyncpg.connect(dsn, timeout=TIMEOUT_S)
     try:
-        await connection.execute(sql, timeout=TIMEOUT_S)
+        return [row[0] for row in await connection.fetch(sql, timeout=TIMEOUT_S)]
     finally:
         await connection.close(timeout=TIMEOUT_S)
-
-
-def _finish(work: Coroutine[object, object, None]) -> None:
-    """Run `work` to its end from synchronous code."""
-    asyncio.run(work)

@@ -70,6 +70,7 @@ class Client {
   #status = 'I' // of its transaction
   #statements = new Set()
   #copying = null
+  #executing = false // since the last Sync
   #work = Promise.resolve()
   #reader = new wire.Reader()
 
@@ -101,7 +102,8 @@ class Client {
         await this.turns.take(this)
         if (received.type === '^') await this.#start(received.parameters)
         else await this.#forward(received)
-        if (this.#status === 'I' && 'Q^S'.includes(received.type) && !this.#copying) this.turns.give(this)
+        const between = 'Q^S'.includes(received.type) || (received.type === 'H' && !this.#executing)
+        if (this.#status === 'I' && between && !this.#copying) this.turns.give(this)
       }
     }
   }
@@ -129,6 +131,10 @@ class Client {
       this.#statements.add(name)
     }
     const answer = await this.backend.run(bytes)
+    if (received.type === 'B') this.#executing = true
+    if (received.type === 'S') this.#executing = false
+    // A client may prepare a statement, ask for the answer and think: nothing of its own is open then.
+    if (received.type === 'H' && !this.#executing) await this.backend.run(wire.SYNC)
     this.#note(answer)
     if (/\b(RESET|DISCARD)\s+ALL\b/i.test(sql) && this.#status === 'I') await this.backend.become(this.#initial)
     this.socket.write(answer)

@@ -1,4 +1,4 @@
-"""TimescaleDB Community as a WebAssembly process: correct, but a single session without a scheduler."""
+"""TimescaleDB Community as a WebAssembly process: one session for all, and no scheduler."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WasmTimescale:
         Raises:
             RuntimeError: it ended, or said nothing in time; its stderr is in the message.
         """
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115: as long as the process lives
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process lives
         self._process = subprocess.Popen(
             [
                 str(installation.node()),
@@ -139,4 +139,5 @@ class WasmTimescale:
     def _report(self, what: str) -> str:
         """Say what went wrong, with the last of the server's stderr."""
         self._stderr.seek(0)
-        return f"the TimescaleDB server {what}:\n{self._stderr.read()[-4000:].decode(errors='replace')}"
+        said = self._stderr.read()[-4000:].decode(errors="replace")
+        return f"the TimescaleDB server {what}:\n{said}"
