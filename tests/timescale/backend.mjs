@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { messages, query } from './wire.mjs'
+import { messages, query, Refusal } from './wire.mjs'
 
 // What this build sets otherwise, and what a real server would not.
 const SERVER_SETTINGS = {
@@ -16,13 +16,6 @@ const OURS = "source = 'session' AND name <> 'session_authorization' AND context
 
 const literal = (text) => `'${text.replaceAll("'", "''")}'`
 const setting = ([name, value]) => `pg_catalog.set_config(${literal(name)}, E${literal(value.replaceAll('\\', '\\\\'))}, false)`
-
-export class DatabaseError extends Error {
-  constructor(sqlstate, text) {
-    super(text)
-    this.sqlstate = sqlstate
-  }
-}
 
 export class Backend {
   #load
@@ -66,7 +59,7 @@ export class Backend {
     for (const [type, body] of messages(await this.run(query(sql)))) {
       if (type === 'E') {
         const fields = Object.fromEntries(body.toString('utf8').split('\0').map((field) => [field[0], field.slice(1)]))
-        throw new DatabaseError(fields.C, fields.M)
+        throw new Refusal(fields.C, fields.M)
       }
       if (type !== 'D') continue
       const row = []
@@ -84,7 +77,7 @@ export class Backend {
   async settingsOf(user, wanted) {
     await this.rows('RESET SESSION AUTHORIZATION')
     const role = (await this.rows(`SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ${literal(user)}`))[0]
-    if (!role) throw new DatabaseError('28000', `role "${user}" does not exist`)
+    if (!role) throw new Refusal('28000', `role "${user}" does not exist`)
     const ofRole = await this.rows(`SELECT pg_catalog.unnest(setconfig) FROM pg_catalog.pg_db_role_setting WHERE setrole = ${role[0]}`)
     const pairs = ofRole.map(([text]) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)])
     return { ...SERVER_SETTINGS, ...Object.fromEntries(pairs), ...wanted, session_authorization: user }

@@ -11,7 +11,7 @@
 
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
-import { Backend, DatabaseError } from './backend.mjs'
+import { Backend } from './backend.mjs'
 import * as wire from './wire.mjs'
 
 const TURN_LIMIT_MS = Number(process.argv[3] ?? 20_000)
@@ -38,7 +38,7 @@ class Turns {
         const entry = { client, resolve }
         const late = () => {
           this.#waiting = this.#waiting.filter((one) => one !== entry)
-          reject(new DatabaseError('53300', 'another client kept its transaction open in the only session there is'))
+          reject(new wire.Refusal('53300', 'another client kept its transaction open in the only session there is'))
         }
         entry.timer = setTimeout(late, TURN_LIMIT_MS)
         this.#waiting.push(entry)
@@ -83,7 +83,7 @@ class Client {
 
   #queue(step) {
     this.#work = this.#work.then(step).catch((problem) => {
-      if (!(problem instanceof DatabaseError)) {
+      if (!(problem instanceof wire.Refusal)) {
         console.error(problem)
         process.exit(3) // the backend is in an unknown state
       }

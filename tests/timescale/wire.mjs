@@ -6,6 +6,14 @@ const GSSENC_REQUEST = 80877104
 const CANCEL_REQUEST = 80877102
 const LONGEST_MESSAGE = 512 * 1024 * 1024
 
+/** What a client is told before it is cut off. */
+export class Refusal extends Error {
+  constructor(sqlstate, text) {
+    super(text)
+    this.sqlstate = sqlstate
+  }
+}
+
 export const cString = (text) => Buffer.from(`${text}\0`)
 
 const int32 = (value) => {
@@ -70,7 +78,7 @@ export class Reader {
       const prefix = this.#started ? 1 : 0
       if (this.#rest.length < prefix + 4) return
       const length = this.#rest.readInt32BE(prefix) + prefix
-      if (length < prefix + 4 || length > LONGEST_MESSAGE) throw new Error(`a message of ${length} bytes`)
+      if (length < prefix + 4 || length > LONGEST_MESSAGE) throw new Refusal('08P01', `a message of ${length} bytes`)
       if (this.#rest.length < length) return
       const whole = this.#rest.subarray(0, length)
       this.#rest = this.#rest.subarray(length)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -149,8 +150,8 @@ async def test_clients_wait_for_a_transaction_in_the_order_they_came(dsn: str, c
 def test_whoever_waits_too_long_is_told_why():
     server = WasmTimescale(installation.modules(), turn_limit_s=0.2)
 
-    async def collide() -> None:
-        first, second = [await asyncpg.connect(server.dsn) for _ in range(2)]
+    async def collide(dsn: str) -> None:
+        first, second = [await asyncpg.connect(dsn) for _ in range(2)]
         await first.execute("BEGIN")
         with pytest.raises(asyncpg.PostgresError, match="only session"):
             await second.fetchval("SELECT 1")
@@ -159,9 +160,38 @@ def test_whoever_waits_too_long_is_told_why():
         await first.close()
 
     try:
-        asyncio.run(collide())
+        with server.database() as dsn:
+            asyncio.run(collide(dsn))
     finally:
         server.close()
+
+
+def test_a_server_that_died_is_replaced_for_the_next_test(capfd: pytest.CaptureFixture[str]):
+    server = WasmTimescale(installation.modules())
+    prepared: list[str] = []
+    try:
+        with server.database("noted", prepared.append):
+            os.kill(server.pid, signal.SIGKILL)
+            ended = os.pidfd_open(server.pid)
+            assert select.select([ended], [], [], 10.0)[0], "the server is still there"
+            os.close(ended)
+        with server.database("noted") as dsn:
+            assert prepared[-1] == dsn
+            assert len(prepared) == 2
+    finally:
+        server.close()
+    assert "was started again" in capfd.readouterr().err
+
+
+async def test_garbage_costs_only_the_client_that_sent_it(dsn: str, connect: Connect):
+    port = urlsplit(dsn).port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert b"08P01" in await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    connection = await connect(dsn)
+    assert await connection.fetchval("SELECT 1") == 1
 
 
 def test_a_second_database_at_the_same_time_is_refused(timescale_wasm: WasmTimescale):
