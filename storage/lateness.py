@@ -1,7 +1,8 @@
 """The one chain of how old a sample may be.
 
-spool age <= accept late < refresh start offset < raw retention - 1 chunk: refreshing a region
-whose raw data was dropped would erase its rollups.
+    spool age <= accept late < refresh from < raw retention - 1 chunk
+
+Refreshing a region whose raw data was dropped would erase its rollups.
 """
 
 from __future__ import annotations
@@ -10,5 +11,6 @@ from datetime import timedelta
 
 SPOOL_MAX_AGE = timedelta(hours=24)
 ACCEPT_LATE = timedelta(days=6)
+REFRESH_FROM = timedelta(days=6, hours=12)
 RAW_RETENTION = timedelta(days=7)
 ACCEPT_EARLY = timedelta(minutes=10)  # HTTP only: agents' clocks are corrected instead

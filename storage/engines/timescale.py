@@ -1,0 +1,156 @@
+"""Metric tables on TimescaleDB Community from 2.18: hypertables, columnstore, policies.
+
+Nothing is left to defaults: those keep raw samples for two weeks and compress nothing. The order
+that lateness demands (lateness.py) is kept by the constants here: samples are accepted up to
+ACCEPT_LATE, refreshes reach back further, and raw chunks are dropped after that.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
+from storage.lateness import RAW_RETENTION, REFRESH_FROM, SPOOL_MAX_AGE
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from storage.database import Connection
+    from storage.engines.rollup import Rollup, Tier
+
+VERSION_MIN = (2, 18)
+RAW_CHUNK = timedelta(hours=4)
+RAW_COMPRESS_AFTER = SPOOL_MAX_AGE + timedelta(hours=2)  # a backlog arrives before
+# Refreshing compressed buckets works but costs; late samples come no later than REFRESH_FROM.
+COMPRESS_AFTER = {MINUTE.name: timedelta(days=8), HOUR.name: timedelta(days=40)}
+REFRESH_UNTIL = {MINUTE.name: timedelta(minutes=2), HOUR.name: timedelta(hours=2)}
+REFRESH_EVERY = timedelta(minutes=1)
+TIDY_EVERY = timedelta(hours=1)
+STAGGER = timedelta(seconds=7)  # some seventy jobs share sixteen workers
+
+LAG = """
+SELECT extract(epoch FROM max(now() - last_successful_finish))::float8
+FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs j USING (job_id)
+WHERE j.proc_name = 'policy_refresh_continuous_aggregate'
+"""
+
+
+def _interval(span: timedelta) -> str:
+    """Write a span as SQL."""
+    return f"INTERVAL '{int(span.total_seconds())} s'"
+
+
+class TimescaleEngine:
+    """Hypertables and continuous aggregates; TimescaleDB's own workers do the rest."""
+
+    name = "timescale"
+
+    def __init__(self) -> None:
+        self._policies = 0
+
+    def create_table_sql(self, name: str, columns: str) -> list[str]:
+        """Create a hypertable with one index, columnstore and retention."""
+        return [
+            f"CREATE TABLE {name} (time timestamptz NOT NULL, server_id integer NOT NULL,"
+            f" {columns})",
+            f"SELECT create_hypertable('{name}', by_range('time', {_interval(RAW_CHUNK)}),"
+            " create_default_indexes => false)",
+            f"CREATE INDEX {name}_server_time ON {name} (server_id, time DESC)",
+            f"ALTER TABLE {name} SET (timescaledb.compress,"
+            " timescaledb.compress_segmentby = 'server_id',"
+            " timescaledb.compress_orderby = 'time DESC')",
+            self._policy(
+                "add_compression_policy",
+                name,
+                f"compress_after => {_interval(RAW_COMPRESS_AFTER)}",
+                TIDY_EVERY,
+            ),
+            self._policy(
+                "add_retention_policy",
+                name,
+                f"drop_after => {_interval(RAW_RETENTION)}",
+                TIDY_EVERY,
+            ),
+        ]
+
+    def create_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Create real-time continuous aggregates, their policies, and the public views."""
+        return [s for r in rollups for tier in TIERS for s in self._create_rollup_sql(r, tier)]
+
+    def _create_rollup_sql(self, definition: Rollup, tier: Tier) -> list[str]:
+        """Create one tier of one table."""
+        name = f"{definition.table}_{tier.name}"
+        view = f"{INTERNAL}.{name}_rollup"
+        columns = ", ".join(definition.columns)
+        select = definition.select(f"time_bucket({tier.interval}, {definition.table}.time)")
+        return [
+            f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous,"
+            " timescaledb.materialized_only = false, timescaledb.create_group_indexes = false)"
+            f" AS {select} WITH NO DATA",
+            f"SELECT set_chunk_time_interval('{view}', {_interval(tier.chunk)})",
+            f"CREATE INDEX {name}_rollup_server_time ON {view} (server_id, time DESC)",
+            f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.compress = true)",
+            self._policy(
+                "add_continuous_aggregate_policy",
+                view,
+                f"start_offset => {_interval(REFRESH_FROM)},"
+                f" end_offset => {_interval(REFRESH_UNTIL[tier.name])}",
+                REFRESH_EVERY,
+            ),
+            self._policy(
+                "add_compression_policy",
+                view,
+                f"compress_after => {_interval(COMPRESS_AFTER[tier.name])}",
+                TIDY_EVERY,
+            ),
+            self._policy(
+                "add_retention_policy",
+                view,
+                f"drop_after => {_interval(tier.retention)}",
+                TIDY_EVERY,
+            ),
+            f"CREATE TABLE {INTERNAL}.{name}_archive ({definition.ddl()})",
+            f"CREATE INDEX {name}_archive_server_time ON {INTERNAL}.{name}_archive"
+            " (server_id, time DESC)",
+            f"CREATE VIEW {name} AS\nSELECT {columns} FROM {view}\nUNION ALL\n"
+            f"SELECT {columns} FROM {INTERNAL}.{name}_archive",
+        ]
+
+    def drop_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Drop the views and what stands behind them."""
+        names = [f"{r.table}_{tier.name}" for r in rollups for tier in TIERS]
+        return [
+            *(f"DROP VIEW {name}" for name in names),
+            *(f"DROP TABLE {INTERNAL}.{name}_archive" for name in names),
+            *(f"DROP MATERIALIZED VIEW {INTERNAL}.{name}_rollup" for name in names),
+        ]
+
+    async def maintain(self, connection: Connection, now: datetime) -> list[str]:
+        """Leave it to TimescaleDB's policies."""
+        del connection, now
+        return []
+
+    async def roll_up(self, connection: Connection) -> int:
+        """Leave it to TimescaleDB's policies."""
+        del connection
+        return 0
+
+    async def note_late(
+        self, connection: Connection, samples: list[tuple[str, int, datetime]]
+    ) -> None:
+        """Leave it to TimescaleDB, which logs what is invalidated by itself."""
+        del connection, samples
+
+    async def rollup_lag_s(self, connection: Connection) -> float | None:
+        """Return the seconds since the refresh that succeeded longest ago."""
+        return await connection.fetchval(LAG)
+
+    def _policy(self, function: str, relation: str, arguments: str, every: timedelta) -> str:
+        """Add a policy; each begins a little after the one before."""
+        self._policies += 1
+        start = _interval(STAGGER * self._policies)
+        return (
+            f"SELECT {function}('{relation}', {arguments},"
+            f" schedule_interval => {_interval(every)}, initial_start => now() + {start})"
+        )
