@@ -211,6 +211,13 @@ FUNCTIONS = (
       END IF;
       FOR i IN 1 .. cardinality(item) LOOP
         value := item[i];
+        IF i > coalesce(cardinality(state.counts), 0) THEN
+          -- Arrays grow from 1 without holes: a first assignment at 2 would begin one at 2.
+          state.sums[i] := NULL;
+          state.counts[i] := NULL;
+          state.lowest[i] := NULL;
+          state.highest[i] := NULL;
+        END IF;
         CONTINUE WHEN value IS NULL OR value = 'NaN';
         IF state.counts[i] IS NULL THEN
           state.sums[i] := value;
