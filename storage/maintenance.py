@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from storage.database import Connection
 
 ADVISORY_LOCK = 7_240_002  # any number, the same in every process that maintains
+ROLLUP_LOCK = 7_240_003
 
 # How long what is no metric is kept (DESIGN: alert history, audit, events a year).
 EXPIRE = (
@@ -42,16 +43,25 @@ async def maintain(connection: Connection, *, now: datetime | None = None) -> li
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
         return None
     try:
-        name = await connection.fetchval(
-            "SELECT value #>> '{}' FROM hostpulse_meta WHERE key = 'engine'"
-        )
-        done = await engines.by_name(name).maintain(connection, now or datetime.now(UTC))
+        engine = await engines.of(connection)
+        done = await engine.maintain(connection, now or datetime.now(UTC))
         for statement in EXPIRE:
             await connection.execute(statement)
         await connection.execute(REMEMBER)
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", ADVISORY_LOCK)
     return done
+
+
+async def roll_up(connection: Connection) -> int | None:
+    """Bring rollups up to date; return the rows written, None where another process is at it."""
+    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ROLLUP_LOCK):
+        return None
+    try:
+        engine = await engines.of(connection)
+        return await engine.roll_up(connection)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", ROLLUP_LOCK)
 
 
 async def age_s(connection: Connection) -> float | None:

@@ -17,7 +17,7 @@ from storage.engines.postgres import PostgresEngine
 from storage.engines.timescale import TimescaleEngine
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sqlalchemy.engine import Connection as MigratingConnection
 
@@ -60,10 +60,15 @@ class Engine(Protocol):
         """Bring the rollups up to date; return the rows written. Not in a transaction."""
         ...
 
+    @property
+    def late_after(self) -> timedelta | None:
+        """The age, in database time, from which samples must be noted; None where none must."""
+        ...
+
     async def note_late(
         self, connection: Connection, samples: list[tuple[str, int, datetime]]
     ) -> None:
-        """Note (table, server id, time) of stored samples; in the transaction that stores them."""
+        """Note (table, server id, time) of late samples; in the transaction that stores them."""
         ...
 
     async def rollup_lag_s(self, connection: Connection) -> float | None:
@@ -116,6 +121,14 @@ def by_name(name: str) -> Engine:
     if name not in ENGINES:
         raise UnknownEngine(f"expected engine {' or '.join(ENGINES)}, the database has {name!r}")
     return ENGINES[name]
+
+
+async def of(connection: Connection) -> Engine:
+    """Return the engine that a database was made with."""
+    name = await connection.fetchval(
+        "SELECT value #>> '{}' FROM hostpulse_meta WHERE key = 'engine'"
+    )
+    return by_name(name)
 
 
 def recorded(connection: MigratingConnection) -> Engine:

@@ -44,6 +44,7 @@ class PostgresEngine:
     """Range partitions by UTC day, week and month."""
 
     name = "postgres"
+    late_after = rolling.LATE_AFTER
 
     def create_table_sql(self, name: str, columns: str) -> list[str]:
         """Create the parent; its index is inherited by every partition."""

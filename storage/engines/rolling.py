@@ -31,9 +31,8 @@ DIRTY_MAX = 5000  # marks redone in one transaction
 
 NOTE_LATE = f"""
 INSERT INTO {INTERNAL}.rollup_dirty (table_name, server_id, hour)
-SELECT DISTINCT table_name, server_id, date_trunc('hour', time)
+SELECT DISTINCT table_name, server_id, date_bin(INTERVAL '1 hour', time, TIMESTAMPTZ 'epoch')
 FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS l (table_name, server_id, time)
-WHERE time < now() - $4::interval
 """
 
 TAKE_DIRTY = f"""
@@ -106,11 +105,11 @@ async def note_late(connection: Connection, samples: list[tuple[str, int, dateti
 
     Args:
         connection: of that transaction.
-        samples: (table, server id, time); those that are not late are passed by.
+        samples: (table, server id, time), of those older than LATE_AFTER by the database's clock.
     """
     if samples:
         columns = (list(column) for column in zip(*samples, strict=True))
-        await connection.execute(NOTE_LATE, *columns, LATE_AFTER)
+        await connection.execute(NOTE_LATE, *columns)
 
 
 async def roll_up(connection: Connection) -> int:

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import math
 import random
-from datetime import timedelta
 
 import pytest
 
-from storage import catalog, database, engines
+from storage import catalog, engines
 
-from . import week  # noqa: TID252
+from . import week
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +17,14 @@ def rows():
 
 async def load(connection, rows: dict[str, list[tuple]]) -> None:
     """Store as the gateway does: COPY, and word of what is late, in one transaction."""
-    name = await connection.fetchval("SELECT value #>> '{}' FROM hostpulse_meta WHERE key='engine'")
+    engine = await engines.of(connection)
     async with connection.transaction():
         for table, stored in rows.items():
             await connection.copy_records_to_table(
                 table, records=stored, columns=catalog.TABLES[table].columns
             )
         late = {(t, row[1], row[0].replace(minute=0)) for t, s in rows.items() for row in s}
-        await engines.by_name(name).note_late(connection, sorted(late))
+        await engine.note_late(connection, sorted(late))
 
 
 def close(found, wanted) -> bool:
@@ -59,9 +58,9 @@ async def compare(connection, rows) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_a_hard_week_is_rolled_up_as_python_does_it(connection, database, rows):
+async def test_a_hard_week_is_rolled_up_as_python_does_it(connection, rows):
     await connection.execute("SET timezone = 'America/New_York'")
-    engine = engines.by_name("postgres")
+    engine = await engines.of(connection)
     await engine.maintain(connection, week.END)
     chance = random.Random(3)
     hours = sorted({row[0].replace(minute=0, second=0, microsecond=0) for row in rows["cpu"]})

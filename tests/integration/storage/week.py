@@ -60,7 +60,9 @@ def series(table: catalog.Table, chance: random.Random, moment: datetime) -> lis
             return [("eth0",), ("wlan0",)] if chance.random() < 0.7 else [("eth0",)]
         case "process":
             kernel = [(p, f"kworker/{p}:1-events", "root", None) for p in (11, 12, 13)]
-            users = [(p, f"app{p % 3}", chance.choice(["a", "b", None]), None) for p in range(20, 28)]
+            users = [
+                (p, f"app{p % 3}", chance.choice(["a", "b", None]), None) for p in range(20, 28)
+            ]
             return kernel + [one for one in users if chance.random() < 0.8]
         case "custom":
             return [("queue", {"zone": "a"}), ("queue", {"zone": "b"}), ("lag", {})]
