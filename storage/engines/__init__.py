@@ -71,6 +71,10 @@ class Engine(Protocol):
         """Note (table, server id, time) of late samples; in the transaction that stores them."""
         ...
 
+    async def rebuild_rollups(self, connection: Connection) -> None:
+        """Make rollups of all raw samples that are there; after a move. Not in a transaction."""
+        ...
+
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return by how many seconds the slowest rollup is behind; None where there is none."""
         ...

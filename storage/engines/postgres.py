@@ -91,6 +91,10 @@ class PostgresEngine:
         """Mark finished buckets that late samples touch."""
         await rolling.note_late(connection, samples)
 
+    async def rebuild_rollups(self, connection: Connection) -> None:
+        """Redo what a move has marked."""
+        await self.roll_up(connection)
+
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return by how many seconds the slowest rollup is behind its buckets."""
         return await rolling.lag_s(connection)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from storage import catalog
 from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
 from storage.lateness import RAW_RETENTION, REFRESH_FROM, SPOOL_MAX_AGE
 
@@ -142,6 +143,20 @@ class TimescaleEngine:
     ) -> None:
         """Do nothing: `late_after` asks for nothing."""
         del connection, samples
+
+    async def rebuild_rollups(self, connection: Connection) -> None:
+        """Refresh from the oldest raw sample on; what is older is in the archive."""
+        for table in catalog.TABLES:
+            oldest = await connection.fetchval(
+                f"SELECT date_trunc('hour', min(time), 'UTC')::text FROM {table}"
+            )
+            if oldest is None:
+                continue
+            for tier in TIERS:
+                await connection.execute(
+                    f"CALL refresh_continuous_aggregate('{INTERNAL}.{table}_{tier.name}_rollup',"
+                    f" '{oldest}', now() - {_interval(REFRESH_UNTIL[tier.name])})"
+                )
 
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return the seconds since the refresh that succeeded longest ago."""

@@ -35,14 +35,14 @@ def close(found, wanted) -> bool:
     return found == wanted
 
 
-async def compare(connection, rows) -> None:
+async def compare(connection, rows, since=week.BEGIN, until=week.END) -> None:
     """Compare every tier of every table with the reference, column by column."""
     for table in catalog.TABLES.values():
         for tier in week.TIERS:
             wanted = week.expected(rows, table, tier)
             found = {}
             for record in await connection.fetch(
-                f"SELECT * FROM {table.name}_{tier} WHERE time < $1", week.END
+                f"SELECT * FROM {table.name}_{tier} WHERE time >= $1 AND time < $2", since, until
             ):
                 sample = dict(record)
                 group = (sample["time"], sample["server_id"], *week.key(table, sample))

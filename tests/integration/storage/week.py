@@ -28,7 +28,9 @@ def single(value: float) -> float:
     return struct.unpack("f", struct.pack("f", value))[0]
 
 
-def samples(seed: int = 7) -> dict[str, list[tuple]]:
+def samples(
+    seed: int = 7, *, begin: datetime = BEGIN, end: datetime = END
+) -> dict[str, list[tuple]]:
     """Return the rows of every raw table, in the order of the catalog."""
     chance = random.Random(seed)
     rows: dict[str, list[tuple]] = {}
@@ -36,8 +38,8 @@ def samples(seed: int = 7) -> dict[str, list[tuple]]:
         step = timedelta(seconds=STEP_S.get(table.name, OTHER_STEP_S))
         made = rows.setdefault(table.name, [])
         for server_id in SERVERS:
-            moment = BEGIN + timedelta(seconds=chance.random() * 10)
-            while moment < END:
+            moment = begin + timedelta(seconds=chance.random() * 10)
+            while moment < end:
                 if chance.random() < 0.001:
                     moment += timedelta(minutes=chance.randint(1, 200))  # the host was off
                     continue
@@ -45,7 +47,7 @@ def samples(seed: int = 7) -> dict[str, list[tuple]]:
                     values = [value(column, chance) for column in table.values]
                     made.append((moment, server_id, *labels, *values))
                 moment += step
-        made[:] = [row for row in made if row[0] < END]
+        made[:] = [row for row in made if row[0] < end]
     return rows
 
 
