@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from storage import engines
+from storage import engines, retention
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -62,6 +62,19 @@ async def roll_up(connection: Connection) -> int | None:
         return await engine.roll_up(connection)
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", ROLLUP_LOCK)
+
+
+async def keep_for(connection: Connection, wanted: retention.Retention) -> None:
+    """Put a retention in force on this database's engine.
+
+    Raises:
+        InvalidRetention: it breaks a rule.
+    """
+    wanted.check()
+    engine = await engines.of(connection)
+    async with connection.transaction():
+        await retention.keep(connection, wanted)
+        await engine.keep_for(connection, wanted)
 
 
 async def age_s(connection: Connection) -> float | None:

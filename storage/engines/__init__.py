@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
     from storage.engines.rollup import Rollup
+    from storage.retention import Retention
 
 
 class UnknownEngine(RuntimeError):
@@ -58,6 +59,10 @@ class Engine(Protocol):
 
     async def roll_up(self, connection: Connection) -> int:
         """Bring the rollups up to date; return the rows written. Not in a transaction."""
+        ...
+
+    async def keep_for(self, connection: Connection, retention: Retention) -> None:
+        """Take a new retention over; in the transaction that writes it down."""
         ...
 
     @property

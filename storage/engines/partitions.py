@@ -52,6 +52,7 @@ class Partitioned:
         back: how far before now rows may come.
         ahead: how far after now partitions are made.
         retention: the age at which a partition is dropped, by its newest moment.
+        needed_from: from here on nothing is dropped, whatever its age; None where all may go.
     """
 
     parent: str
@@ -60,6 +61,7 @@ class Partitioned:
     back: timedelta
     ahead: timedelta
     retention: timedelta
+    needed_from: datetime | None = None
 
 
 class Attachment(Enum):
@@ -129,12 +131,15 @@ async def _drop_expired(
 ) -> list[str]:
     """Detach and drop the partitions that lie wholly before retention.
 
-    A run that was killed in between left a table half or wholly detached: finish that.
+    A run that was killed in between left a table half or wholly detached: finish that, and first,
+    because PostgreSQL detaches nothing else as long as one is half detached.
     """
     done: list[str] = []
-    for name, attachment in found.items():
+    until = min(now - table.retention, table.needed_from or datetime.max.replace(tzinfo=UTC))
+    for name in sorted(found, key=lambda name: (found[name] is not Attachment.DETACHING, name)):
+        attachment = found[name]
         begin = datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=UTC)
-        if table.period.next(begin) > now - table.retention:
+        if table.period.next(begin) > until:
             continue
         if attachment is not Attachment.DETACHED:
             how = "FINALIZE" if attachment is Attachment.DETACHING else "CONCURRENTLY"

@@ -5,17 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from storage import catalog
+from storage import catalog, retention
 from storage.engines import partitions, rolling
 from storage.engines.partitions import Partitioned, Period
 from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
-from storage.lateness import ACCEPT_LATE, RAW_RETENTION
+from storage.lateness import ACCEPT_LATE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from storage.database import Connection
     from storage.engines.rollup import Rollup
+    from storage.retention import Retention
 
 LOCK_TIMEOUT = "2s"  # maintenance waits for nobody: it comes again
 AHEAD = timedelta(days=3)
@@ -74,9 +76,11 @@ class PostgresEngine:
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Create the partitions of the coming days, drop those past retention."""
         await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        kept = await retention.read(connection)
+        needed = await rolling.needed_from(connection)
         return [
             line
-            for table in _partitioned()
+            for table in _partitioned(kept, needed)
             for line in await partitions.maintain(connection, table, now)
         ]
 
@@ -84,6 +88,10 @@ class PostgresEngine:
         """Finish and redo buckets."""
         await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         return await rolling.roll_up(connection)
+
+    async def keep_for(self, connection: Connection, retention: Retention) -> None:
+        """Leave it to the next maintenance, which reads what is in force."""
+        del connection, retention
 
     async def note_late(
         self, connection: Connection, samples: list[tuple[str, int, datetime]]
@@ -100,17 +108,22 @@ class PostgresEngine:
         return await rolling.lag_s(connection)
 
 
-def _partitioned() -> list[Partitioned]:
-    """List the partitioned tables: raw ones by the day, rollups by the week and month."""
+def _partitioned(kept: Retention, needed: Mapping[str, datetime]) -> list[Partitioned]:
+    """List the partitioned tables: raw ones by the day, rollups by the week and month.
+
+    Raw samples that are not rolled up yet are kept, however old they are: `needed` has the first
+    moment of those, by table.
+    """
     back = ACCEPT_LATE + timedelta(days=1)
     raw = [
         Partitioned(
             parent=name,
             name=name,
             period=Period.DAY,
-            back=back,
+            back=min(back, kept.raw),  # what would be dropped at once is not made
             ahead=AHEAD,
-            retention=RAW_RETENTION,
+            retention=kept.raw,
+            needed_from=needed.get(name),
         )
         for name in catalog.TABLES
     ]
@@ -121,7 +134,7 @@ def _partitioned() -> list[Partitioned]:
             period=PERIODS[tier.name],
             back=back,
             ahead=AHEAD,
-            retention=tier.retention,
+            retention=kept.tiers[tier.name],
         )
         for name in catalog.TABLES
         for tier in TIERS

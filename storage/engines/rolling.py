@@ -50,6 +50,14 @@ SELECT extract(epoch FROM max(now() - watermark - width))::float8
 FROM {INTERNAL}.rollup_state
 """
 
+NEEDED_FROM = f"""
+SELECT table_name, min(moment) AS moment FROM (
+  SELECT regexp_replace(name, '_1[mh]$', '') AS table_name, watermark AS moment
+  FROM {INTERNAL}.rollup_state
+  UNION ALL SELECT table_name, hour FROM {INTERNAL}.rollup_dirty
+) needed GROUP BY table_name
+"""
+
 ROLLUPS = tuple(
     rollup.of(table.name, [(c.name, c.sql_type) for c in (*table.labels, *table.values)])
     for table in catalog.TABLES.values()
@@ -123,6 +131,14 @@ async def roll_up(connection: Connection) -> int:
             while (step := await _advance(connection, definition, tier)) is not None:
                 written += step
     return written
+
+
+async def needed_from(connection: Connection) -> dict[str, datetime]:
+    """Return the first moment of raw samples that are still to be rolled up, by table.
+
+    Dropping them earlier would lose finished buckets that late samples touched, or make none.
+    """
+    return {row["table_name"]: row["moment"] for row in await connection.fetch(NEEDED_FROM)}
 
 
 async def lag_s(connection: Connection) -> float | None:

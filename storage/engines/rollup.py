@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from storage.retention import Retention
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,7 +34,11 @@ class Tier:
     name: str
     width: timedelta
     chunk: timedelta  # of a hypertable
-    retention: timedelta
+
+    @property
+    def retention(self) -> timedelta:
+        """How long it is kept unless the database says otherwise (retention.py)."""
+        return Retention().tiers[self.name]
 
     @property
     def interval(self) -> str:
@@ -44,13 +50,11 @@ MINUTE = Tier(
     name="1m",
     width=timedelta(minutes=1),
     chunk=timedelta(days=1),
-    retention=timedelta(days=30),
 )
 HOUR = Tier(
     name="1h",
     width=timedelta(hours=1),
     chunk=timedelta(days=30),
-    retention=timedelta(days=365),
 )
 TIERS = (MINUTE, HOUR)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from storage import catalog
 from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
-from storage.lateness import RAW_RETENTION, REFRESH_FROM, SPOOL_MAX_AGE
+from storage.lateness import RAW_CHUNK, REFRESH_FROM, SPOOL_MAX_AGE
+from storage.retention import RAW, Retention
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from storage.engines.rollup import Rollup, Tier
 
 VERSION_MIN = (2, 18)
-RAW_CHUNK = timedelta(hours=4)
 RAW_COMPRESS_AFTER = SPOOL_MAX_AGE + timedelta(hours=2)  # a backlog arrives before
 # Refreshing compressed buckets works but costs; late samples come no later than REFRESH_FROM.
 COMPRESS_AFTER = {MINUTE.name: timedelta(days=8), HOUR.name: timedelta(days=40)}
@@ -34,6 +34,18 @@ LAG = """
 SELECT extract(epoch FROM max(now() - last_successful_finish))::float8
 FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs j USING (job_id)
 WHERE j.proc_name = 'policy_refresh_continuous_aggregate'
+"""
+
+# Policies of raw hypertables where $2 is NULL, else of the continuous aggregates named `…_$2`.
+ALTER_RETENTION = f"""
+SELECT alter_job(
+  j.job_id, config => j.config || jsonb_build_object('drop_after', $1::interval::text))
+FROM timescaledb_information.jobs j
+LEFT JOIN timescaledb_information.continuous_aggregates a
+  ON j.hypertable_name IN (a.view_name, a.materialization_hypertable_name)  -- by version
+WHERE j.proc_name = 'policy_retention'
+  AND CASE WHEN $2::text IS NULL THEN a.view_name IS NULL AND j.hypertable_name = ANY($3::text[])
+      ELSE a.view_schema = '{INTERNAL}' AND a.view_name LIKE '%\\_' || $2 END
 """
 
 
@@ -71,7 +83,7 @@ class TimescaleEngine:
             self._policy(
                 "add_retention_policy",
                 name,
-                f"drop_after => {_interval(RAW_RETENTION)}",
+                f"drop_after => {_interval(Retention().raw)}",
                 TIDY_EVERY,
             ),
         ]
@@ -161,6 +173,12 @@ class TimescaleEngine:
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return the seconds since the refresh that succeeded longest ago."""
         return await connection.fetchval(LAG)
+
+    async def keep_for(self, connection: Connection, retention: Retention) -> None:
+        """Alter the retention policies; a run that is due at once may drop at once."""
+        for name, span in retention.tiers.items():
+            view = None if name == RAW else f"{name}_rollup"
+            await connection.execute(ALTER_RETENTION, span, view, list(catalog.TABLES))
 
     def _policy(self, function: str, relation: str, arguments: str, every: timedelta) -> str:
         """Add a policy; each begins a little after the one before."""
