@@ -87,10 +87,14 @@ class Engine(Protocol):
 
 ENGINES: dict[str, Engine] = {"postgres": PostgresEngine(), "timescale": TimescaleEngine()}
 
-TIMESCALE = """
-SELECT default_version FROM pg_available_extensions
+CREATABLE = """
+SELECT true FROM pg_available_extensions
 WHERE name = 'timescaledb'
   AND current_setting('shared_preload_libraries') ~ '(^|,)\\s*timescaledb\\s*(,|$)'
+"""
+INSTALLED = """
+SELECT extversion, current_setting('timescaledb.license', true)
+FROM pg_extension WHERE extname = 'timescaledb'
 """
 
 
@@ -99,15 +103,13 @@ def _detect(connection: MigratingConnection) -> str:
 
     The extension is created where it is only available: an owner may, it is trusted.
     """
-    if connection.execute(text(TIMESCALE)).scalar() is None:
+    found = connection.execute(text(INSTALLED)).one_or_none()
+    if found is None and connection.execute(text(CREATABLE)).scalar():
+        connection.execute(text("CREATE EXTENSION timescaledb"))
+        found = connection.execute(text(INSTALLED)).one()
+    if found is None:
         return "postgres"
-    connection.execute(text("CREATE EXTENSION IF NOT EXISTS timescaledb"))
-    version, licence = connection.execute(
-        text(
-            "SELECT extversion, current_setting('timescaledb.license', true)"
-            " FROM pg_extension WHERE extname = 'timescaledb'"
-        )
-    ).one()
+    version, licence = found
     recent = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
     return "timescale" if licence == "timescale" and recent >= timescale.VERSION_MIN else "postgres"
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from storage import catalog, engines
+from storage.database import connect as open_connection
 
 from . import week
 
@@ -57,28 +58,58 @@ async def compare(connection, rows, since=week.BEGIN, until=week.END) -> None:
                     )
 
 
+def split(rows) -> tuple[dict[str, list[tuple]], dict[str, list[tuple]]]:
+    """Return the samples that come in time, and those of twenty hours that come late."""
+    hours = sorted({hour_of(row) for row in rows["cpu"]})
+    late = set(random.Random(3).sample(hours, 20))
+    return (
+        {table: [r for r in stored if hour_of(r) not in late] for table, stored in rows.items()},
+        {table: [r for r in stored if hour_of(r) in late] for table, stored in rows.items()},
+    )
+
+
+def hour_of(row: tuple):
+    return row[0].replace(minute=0, second=0, microsecond=0)
+
+
 @pytest.mark.timeout(240)
-async def test_a_hard_week_is_rolled_up_as_python_does_it(connection, rows):
+async def test_plain_postgresql_rolls_a_hard_week_up_as_python_does(connection, rows):
     await connection.execute("SET timezone = 'America/New_York'")
     engine = await engines.of(connection)
     await engine.maintain(connection, week.END)
-    chance = random.Random(3)
-    hours = sorted({row[0].replace(minute=0, second=0, microsecond=0) for row in rows["cpu"]})
-    late = set(chance.sample(hours, 20))
+    in_time, late = split(rows)
 
-    def part(*, is_late: bool):
-        return {
-            table: [
-                row
-                for row in stored
-                if (row[0].replace(minute=0, second=0, microsecond=0) in late) == is_late
-            ]
-            for table, stored in rows.items()
-        }
-
-    await load(connection, part(is_late=False))
+    await load(connection, in_time)
     await engine.roll_up(connection)
-    await load(connection, part(is_late=True))
+    await load(connection, late)
     await engine.roll_up(connection)
 
     await compare(connection, rows)
+
+
+@pytest.mark.timeout(400)
+async def test_timescaledb_rolls_a_hard_week_up_as_python_does(timescale_migrated, rows):
+    """Half of the week is refreshed, and half is answered from raw samples in real time."""
+    connection = await open_connection(timescale_migrated, "test", statement_timeout_s=300)
+    await connection.execute("SET timezone = 'America/New_York'")
+    engine = await engines.of(connection)
+    assert engine.name == "timescale"
+    in_time, late = split(rows)
+
+    await load(connection, in_time)
+    await refresh(connection)
+    await load(connection, late)
+    await refresh(connection)
+
+    await compare(connection, rows)
+    await connection.close()
+
+
+async def refresh(connection) -> None:
+    """Do what the refresh policies do, up to the middle of the week."""
+    for table in catalog.TABLES:
+        for tier in week.TIERS:
+            await connection.execute(
+                f"CALL refresh_continuous_aggregate('hostpulse_internal.{table}_{tier}_rollup',"
+                " '2026-10-20', '2026-10-30')"
+            )
