@@ -49,6 +49,11 @@ WHERE j.proc_name = 'policy_retention'
 """
 
 
+def is_recent(version: str) -> bool:
+    """Return whether a version of the extension, such as `2.23.0-dev`, is at least VERSION_MIN."""
+    return tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= VERSION_MIN
+
+
 def _interval(span: timedelta) -> str:
     """Write a span as SQL."""
     return f"INTERVAL '{int(span.total_seconds())} s'"
