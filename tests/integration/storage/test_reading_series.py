@@ -282,13 +282,16 @@ async def test_every_metric_can_be_read_raw_and_stepped_and_counted(
 
 
 async def test_a_metric_of_a_week_uses_the_index_of_every_partition(connection, server_id):
-    await connection.execute("SET enable_seqscan = off")
+    days = [{"time": at(-86_000 * days), "usage_percent": 1} for days in range(1, 6)]
+    await insert(connection, "cpu", server_id, *days)
+    for other in ("seqscan", "bitmapscan", "sort"):  # few rows would be read in another way
+        await connection.execute(f"SET enable_{other} = off")
     sql = SeriesSql(
         catalog.find_metric("cpu.usage_percent"),
         tiers.RAW,
         aggregate="avg",
         server_id=server_id,
-        start=at(-86_400),
+        start=at(-6 * 86_400),
         end=at(0),
     )
     rows = await connection.fetch(f"EXPLAIN {sql.rows(limit=20_001)}", *sql.arguments)
