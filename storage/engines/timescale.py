@@ -28,6 +28,15 @@ COMPRESS_AFTER = {MINUTE.name: timedelta(days=8), HOUR.name: timedelta(days=40)}
 REFRESH_UNTIL = {MINUTE.name: timedelta(minutes=2), HOUR.name: timedelta(hours=2)}
 REFRESH_EVERY = timedelta(minutes=1)
 TIDY_EVERY = timedelta(hours=1)
+# Within a server's segment the rows of one series stand together: that halves what processes and
+# interfaces take, against ordering by time alone.
+SERIES = {
+    "disk_usage": "mount, ",
+    "disk_io": "device, ",
+    "network": "interface, ",
+    "process": "name, ",
+    "custom": "name, ",
+}
 STAGGER = timedelta(seconds=7)  # some seventy jobs share sixteen workers
 
 LAG = """
@@ -54,6 +63,14 @@ def is_recent(version: str) -> bool:
     return tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= VERSION_MIN
 
 
+def _columnstore(table: str) -> str:
+    """Return the settings of a table's columnstore, or of its rollups'."""
+    return (
+        "timescaledb.compress = true, timescaledb.compress_segmentby = 'server_id',"
+        f" timescaledb.compress_orderby = '{SERIES.get(table, '')}time DESC'"
+    )
+
+
 def _interval(span: timedelta) -> str:
     """Write a span as SQL."""
     return f"INTERVAL '{int(span.total_seconds())} s'"
@@ -76,9 +93,7 @@ class TimescaleEngine:
             f"SELECT create_hypertable('{name}', by_range('time', {_interval(RAW_CHUNK)}),"
             " create_default_indexes => false)",
             f"CREATE INDEX {name}_server_time ON {name} (server_id, time DESC)",
-            f"ALTER TABLE {name} SET (timescaledb.compress,"
-            " timescaledb.compress_segmentby = 'server_id',"
-            " timescaledb.compress_orderby = 'time DESC')",
+            f"ALTER TABLE {name} SET ({_columnstore(name)})",
             self._policy(
                 "add_compression_policy",
                 name,
@@ -109,7 +124,7 @@ class TimescaleEngine:
             f" AS {select} WITH NO DATA",
             f"SELECT set_chunk_time_interval('{view}', {_interval(tier.chunk)})",
             f"CREATE INDEX {name}_rollup_server_time ON {view} (server_id, time DESC)",
-            f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.compress = true)",
+            f"ALTER MATERIALIZED VIEW {view} SET ({_columnstore(definition.table)})",
             self._policy(
                 "add_continuous_aggregate_policy",
                 view,
