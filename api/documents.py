@@ -25,7 +25,12 @@ GET_METRICS: dict[str, object] = {
         _parameter("metric", "A metric of the catalog, or an alias.", required=True),
         _parameter("from", "The first moment, RFC 3339 with an offset.", required=True),
         _parameter("to", "The moment after the last, RFC 3339 with an offset.", required=True),
-        _parameter("step", "One point for so long: seconds, or 30s, 5m, 1h, 1d."),
+        _parameter(
+            "step",
+            "One point for so long: seconds, or 30s, 5m, 1h, 1d. Under a minute it is answered"
+            " from raw samples, under an hour from minutes, else from hours; without it, from the"
+            " finest of them that goes back far enough and fits in an answer.",
+        ),
         {
             **_parameter("agg", "What becomes of the samples of a step."),
             "schema": {"type": "string", "enum": list(reading.Aggregate), "default": "avg"},

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api import access, documents, problems, times
+from hostpulse.clock import NS_PER_S
 from storage import catalog, database, reading, servers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from collector_gateway.services import Services
 
 NOT_LABELS = ("server_id", "metric", "from", "to", "step", "agg")
 REQUIRED = NOT_LABELS[:4]
 VALUE_MAX_CHARACTERS = 4096  # a path on Linux (PATH_MAX)
+POINTS_AT_ONCE = 1000  # written in one go, in 2 ms; longer answers are streamed
+STREAMED_CHARACTERS = 16_384  # sent at a time, or the points written in one go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,8 @@ def router(services: Services) -> APIRouter:
                 labels=question.labels,
             )
             try:
-                answer = await reading.read(connection, query)
+                now = datetime.fromtimestamp(services.clock.wall_ns() / NS_PER_S, UTC)
+                answer = await reading.read(connection, query, now=now)
             except reading.TooManyPoints as error:
                 fitting = error.fitting_step_s
                 expected = f"at least {fitting}s" if fitting else "a shorter range, or a label"
@@ -71,9 +76,11 @@ def router(services: Services) -> APIRouter:
                     str(error),
                     errors=[problems.FieldError(field="step", expected=expected, got=got)],
                 ) from error
+            except reading.RawOnly as error:
+                raise raw_only(error, query) from error
             except reading.InvalidLabel as error:
                 raise problems.Problem(HTTPStatus.BAD_REQUEST, str(error)) from error
-        return Response(render(question, answer), media_type="application/json")
+        return respond(question, answer)
 
     async def get_catalog(request: Request) -> Response:
         """Return the metrics that can be asked for, aliases among them."""
@@ -104,6 +111,21 @@ def unknown_server(name: str) -> problems.Problem:
         HTTPStatus.NOT_FOUND,
         "no server has this name",
         errors=[problems.wrong("server_id", expected="the name of a known server", got=name)],
+    )
+
+
+def raw_only(error: reading.RawOnly, query: reading.Query) -> problems.Problem:
+    """Make the problem of a question that only raw samples could answer."""
+    if query.step_s is None:  # then it is the age
+        field, got = "from", times.format_time(query.start)
+        expected = f"within the last {error.days:g} days, for {error.what}"
+    else:
+        field, got = "step", f"{query.step_s}s"
+        expected = f"under 60s, within the last {error.days:g} days, for {error.what}"
+    return problems.Problem(
+        HTTPStatus.BAD_REQUEST,
+        str(error),
+        errors=[problems.FieldError(field=field, expected=expected, got=got)],
     )
 
 
@@ -199,25 +221,53 @@ def _labels(metric: catalog.Metric, given: Mapping[str, str]) -> dict[str, str]:
     return labels
 
 
-def render(question: Question, answer: reading.Answer) -> bytes:
-    """Write an answer.
+def respond(question: Question, answer: reading.Answer) -> Response:
+    """Answer at once what is short, and stream what is long."""
+    if sum(len(series.points) for series in answer.series) <= POINTS_AT_ONCE:
+        return Response(render(question, answer), media_type="application/json")
+    return StreamingResponse(stream(question, answer), media_type="application/json")
 
-    The points are most of it, and are written here: a JSON encoder takes half as long again.
+
+async def stream(question: Question, answer: reading.Answer) -> AsyncGenerator[bytes]:
+    """Write an answer piece by piece; between them others have their turn."""
+    waiting: list[str] = []
+    for piece in pieces(question, answer):
+        waiting.append(piece)
+        if sum(map(len, waiting)) >= STREAMED_CHARACTERS:
+            yield "".join(waiting).encode()
+            waiting.clear()
+            await asyncio.sleep(0)
+    yield "".join(waiting).encode()
+
+
+def render(question: Question, answer: reading.Answer) -> bytes:
+    """Write an answer."""
+    return "".join(pieces(question, answer)).encode()
+
+
+def pieces(question: Question, answer: reading.Answer) -> Iterator[str]:
+    """Write an answer in pieces of at most POINTS_AT_ONCE points.
+
+    The points are most of it, and are written here: a JSON encoder takes half as long again. Their
+    values are finite, so Python writes them as JSON does.
     """
-    head = {
+    head: dict[str, object] = {
         "server_id": question.server_name,
         "metric": question.metric_name,
         "unit": question.metric.unit,
         "tier": answer.tier,
         "step_s": answer.step_s,
     }
-    series = ",".join(
-        f'{{"labels":{json.dumps(each.labels)},"points":[{_points(each.points)}]}}'
-        for each in answer.series
-    )
-    return f'{json.dumps(head)[:-1]}, "series":[{series}]}}'.encode()
-
-
-def _points(points: Sequence[reading.Point]) -> str:
-    """Write points; the values are finite, so Python writes them as JSON does."""
-    return ",".join([f'["{moment.isoformat()[:-6]}Z",{value!r}]' for moment, value in points])
+    if answer.approximate:
+        head["approximate"] = True
+    yield f'{json.dumps(head)[:-1]}, "series":['
+    for number, series in enumerate(answer.series):
+        yield f'{"," if number else ""}{{"labels":{json.dumps(series.labels)},"points":['
+        for begin in range(0, len(series.points), POINTS_AT_ONCE):
+            points = series.points[begin : begin + POINTS_AT_ONCE]
+            text = ",".join(
+                [f'["{moment.isoformat()[:-6]}Z",{value!r}]' for moment, value in points]
+            )
+            yield f",{text}" if begin else text
+        yield "]}"
+    yield "]}"

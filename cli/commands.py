@@ -9,6 +9,7 @@ import typer
 
 from cli import alerts, channels, databases, keys, rules, servers
 from cli.doctor import doctor
+from cli.move import move
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
 
@@ -27,6 +28,7 @@ for name, group in (
     ("alert", alerts.alerts_app),
 ):
     app.add_typer(group, name=name)
+databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
 app.command("doctor")(doctor)
 

@@ -4,56 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 import rich
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cli.connection import database_url, with_connection
+from cli.quantities import in_bytes
+from cli.retention import retention_app
 from migrations import run
-from storage import catalog, database, maintenance, schema
+from storage import database, maintenance, reader, retention, schema, status
 from storage.errors import SchemaMismatch
 
-databases_app = typer.Typer(help="The database: state and address.", no_args_is_help=True)
+databases_app = typer.Typer(help="The database: state, address, retention.", no_args_is_help=True)
+databases_app.add_typer(retention_app, name="retention")
 
-SIZES = """
-SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint AS bytes,
-       coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS rows
-FROM pg_partition_tree($1) t JOIN pg_class c ON c.oid = t.relid
-WHERE t.isleaf
-"""
+DUE_SHOWN = 5
 
 
-async def _status(connection: database.Connection) -> dict[str, object]:
-    """Collect what there is to say about a database."""
-    try:
-        await schema.check(connection)
-        fits = "yes"
-    except SchemaMismatch as error:
-        fits = str(error)
-    meta = {}
-    tables: dict[str, object] = {}
-    age_s: float | None = None
-    if await connection.fetchval("SELECT to_regclass('hostpulse_meta')"):
-        meta = {
-            row["key"]: row["value"]
-            for row in await connection.fetch("SELECT key, value FROM hostpulse_meta")
-        }
-        for name in catalog.TABLES:
-            row = await connection.fetchrow(SIZES, name)
-            assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-            tables[name] = {"bytes": row["bytes"], "rows_estimated": row["rows"]}
-        age_s = await maintenance.age_s(connection)
-    return {
-        "server_version": await connection.fetchval("SHOW server_version"),
-        "engine": meta.get("engine"),
-        "schema_fits": fits,
+@databases_app.command("status")
+def show_status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Show engine, version, sizes, policies, and what is due to be dropped."""
+    found = asyncio.run(with_connection(_status))
+    if as_json:
+        print(json.dumps(_document(found), default=_plain))
+    else:
+        _show(found)
+
+
+async def _status(connection: database.Connection) -> dict[str, Any]:
+    """Collect what there is to say about a database; little, where it is not migrated."""
+    found: dict[str, Any] = {
+        "server_version": await connection.fetchval("SELECT current_setting('server_version')"),
+        "schema_fits": "yes",
         "schema_needed": schema.SCHEMA,
         "schema_found": await _revision(connection),
-        "maintenance_age_s": age_s,
         "bytes": await connection.fetchval("SELECT pg_database_size(current_database())"),
-        "tables": tables,
+        "status": None,
+    }
+    try:
+        await schema.check(connection)
+    except SchemaMismatch as error:
+        return found | {"schema_fits": str(error)}
+    return found | {
+        "maintenance_age_s": await maintenance.age_s(connection),
+        "status": await status.collect(connection),
     }
 
 
@@ -64,27 +65,132 @@ async def _revision(connection: database.Connection) -> str | None:
     return await connection.fetchval("SELECT version_num FROM alembic_version")
 
 
-@databases_app.command("status")
-def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show engine, version, sizes and maintenance."""
-    found = asyncio.run(with_connection(_status))
-    if as_json:
-        print(json.dumps(found))
+def _document(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what `--json` prints; times are ISO 8601, spans are seconds."""
+    document = {key: value for key, value in found.items() if key != "status"}
+    collected: status.Status | None = found["status"]
+    if collected is None:
+        return document | {"engine": None}
+    software = collected.software
+    return document | {
+        **asdict(software),
+        "retention": collected.retention.tiers,
+        "rollup_lag_s": collected.rollup_lag_s,
+        "sizes": [
+            asdict(size)
+            | {"total_bytes": size.total_bytes, "bytes_per_value": size.bytes_per_value}
+            for size in collected.sizes
+        ],
+        "policies": [asdict(policy) for policy in collected.policies],
+        "due": [asdict(each) for each in collected.due],
+    }
+
+
+def _plain(value: object) -> object:
+    """Write times and spans into JSON."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Print it for people."""
+    collected: status.Status | None = found["status"]
+    if collected is not None:
+        software = collected.software
+        version = software.timescaledb_version
+        edition = f"{software.edition}{f' {version}' if version else ''}"
+        _line("engine", f"{software.engine} ({edition}, PostgreSQL {software.server_version})")
+        if software.offers:
+            _line(
+                "offers",
+                f"{software.offers}: `hostpulse db move --to URL` copies the history there",
+            )
+    else:
+        _line("server", f"PostgreSQL {found['server_version']}")
+    _line("schema", f"{found['schema_found']}, fits: {found['schema_fits']}")
+    _line("size", in_bytes(found["bytes"]))
+    if collected is None:
         return
-    table = Table("table", "size", "rows (estimated)")
-    sizes = found.pop("tables")
-    for key, value in found.items():
-        rich.print(f"[bold]{key}[/bold] {value}")
-    assert isinstance(sizes, dict)  # noqa: S101 - made above
-    for name, entry in sizes.items():
-        table.add_row(str(name), f"{entry['bytes'] / 1e6:.1f} MB", str(entry["rows_estimated"]))
+    _line("retention", retention.describe(collected.retention))
+    lag_s = collected.rollup_lag_s
+    _line("rollup lag", "none yet" if lag_s is None else f"{lag_s:.0f} s")
+    _show_sizes(collected)
+    _show_policies(collected)
+    for due in collected.due[:DUE_SHOWN]:
+        _line(
+            "due to go",
+            f"{due.relation} of {due.begin:%Y-%m-%d %H:%M} ({in_bytes(due.total_bytes)})"
+            f" at {due.at:%Y-%m-%d %H:%M}",
+        )
+
+
+def _line(name: str, text: str) -> None:
+    """Print one fact."""
+    rich.print(f"[bold]{name}[/bold] {escape(text)}")
+
+
+def _show_sizes(collected: status.Status) -> None:
+    """Print what each table takes in each tier; what is empty is left out."""
+    table = Table("relation", "size", "heap", "index", "toast", "rows", "B/value", "compressed")
+    table.columns[0].no_wrap = True
+    for size in collected.sizes:
+        if not size.rows and not size.archive_bytes:
+            continue
+        per_value, ratio = size.bytes_per_value, size.compression_ratio
+        table.add_row(
+            size.relation,
+            in_bytes(size.total_bytes),
+            in_bytes(size.heap_bytes),
+            in_bytes(size.index_bytes),
+            in_bytes(size.toast_bytes),
+            f"~{size.rows}",
+            f"{per_value:.1f}" if per_value else "",
+            f"{ratio:.1f} : 1" if ratio else "",
+        )
+    rich.print(table)
+
+
+def _show_policies(collected: status.Status) -> None:
+    """Print policies by kind, with those that failed one by one."""
+    table = Table("policy", "of", "last run", "next run", "last status")
+    for kind in dict.fromkeys(policy.kind for policy in collected.policies):
+        own = [policy for policy in collected.policies if policy.kind == kind]
+        failed = [p for p in own if p.last_status not in {"Success", "ok", None}]
+        last = max((p.last_run for p in own if p.last_run), default=None)
+        upcoming = min((p.next_run for p in own if p.next_run), default=None)
+        table.add_row(
+            kind,
+            f"{len(own)} relations" if own[0].relation else "everything",
+            f"{last:%Y-%m-%d %H:%M:%S}" if last else "never",
+            f"{upcoming:%Y-%m-%d %H:%M:%S}" if upcoming else "",
+            f"{len(failed)} failed" if failed else "ok" if last else "",
+        )
+        for policy in failed:
+            table.add_row("", policy.relation or "", "", "", policy.last_status)
     rich.print(table)
 
 
 @databases_app.command("url")
-def url() -> None:
-    """Print the DSN of the owner; it holds the password."""
-    print(database_url())
+def url(
+    *,
+    for_readers: Annotated[
+        bool, typer.Option("--reader", help="Of the role that may only read.")
+    ] = False,
+) -> None:
+    """Print the DSN of the owner, or of hostpulse_reader; it holds the password."""
+    owner = database_url()
+    if not for_readers:
+        print(owner)
+        return
+
+    async def ensure(connection: database.Connection) -> reader.Login:
+        await schema.check(connection)
+        return await reader.ensure(connection)
+
+    print(asyncio.run(with_connection(ensure)).dsn(owner))
 
 
 def migrate(
@@ -95,8 +201,15 @@ def migrate(
     created = asyncio.run(database.create_if_missing(dsn))
     run.upgrade(dsn, revision)
 
-    async def maintain(connection: database.Connection) -> None:
+    async def finish(connection: database.Connection) -> str | None:
         await maintenance.maintain(connection)
+        try:
+            await reader.ensure(connection)
+        except reader.ReaderMissing:
+            return "for a role that may only read, run `hostpulse db url --reader`"
+        return None
 
-    asyncio.run(with_connection(maintain))
+    advice = asyncio.run(with_connection(finish)) if revision == "head" else None
     print(f"{'created and ' if created else ''}migrated to {run.head()}")
+    if advice:
+        print(advice)

@@ -8,14 +8,18 @@ import os
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import rich
 import typer
 
 from cli.connection import with_connection
 from hostpulse import errors
-from storage import database, maintenance, schema
+from storage import database, engines, maintenance, schema, status
+from storage.engines import timescale
+
+if TYPE_CHECKING:
+    import asyncpg
 
 MAINTENANCE_LATE_S = 4 * 3600.0
 
@@ -24,6 +28,22 @@ SILENT = """
 SELECT count(*) FROM server
 WHERE watch_offline AND status = 'online' AND last_seen < now() - interval '3 minutes'
 """
+# TimescaleDB's own advice: 3 processes of PostgreSQL's, its background workers, parallel workers.
+WORKERS = """
+SELECT current_setting('max_worker_processes')::int AS processes,
+  current_setting('timescaledb.max_background_workers')::int AS background,
+  current_setting('max_parallel_workers')::int AS parallel,
+  (SELECT count(*) FROM timescaledb_information.jobs WHERE scheduled) AS jobs,
+  (SELECT count(*) FROM timescaledb_information.jobs WHERE NOT scheduled AND job_id >= 1000)
+    AS paused
+"""
+JOBS_PER_WORKER = 6  # they begin at different times, and most have nothing to do
+FAILED_JOBS = """
+SELECT string_agg(format('%s of %s', j.application_name, j.hypertable_name), ', ')
+FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs j USING (job_id)
+WHERE s.last_run_status = 'Failed'
+"""
+ROLLUP_LATE_S = 600.0
 WRONG_CLOCKS = "SELECT string_agg(name, ', ') FROM server WHERE clock_is_wrong"
 
 
@@ -64,7 +84,62 @@ async def _database(connection: database.Connection) -> list[Finding]:
             ok=wrong_clocks is None,
             detail=f"more than 5 minutes off: {wrong_clocks}" if wrong_clocks else "all close",
         ),
+        *await _engine(connection),
     ]
+
+
+async def _engine(connection: database.Connection) -> list[Finding]:
+    """Look at what the engine needs: versions, workers, jobs that succeed, rollups in time."""
+    software = await status.software(connection)
+    engine = await engines.of(connection)
+    lag_s = await engine.rollup_lag_s(connection)
+    late = lag_s is not None and lag_s > ROLLUP_LATE_S
+    findings = [
+        Finding(
+            check="rollups",
+            ok=not late,
+            detail=f"{lag_s:.0f} s behind" if lag_s is not None else "none yet",
+        )
+    ]
+    if software.engine != "timescale":
+        if software.offers:
+            detail = f"{software.engine}; this server offers {software.offers}, see `db move`"
+        else:
+            detail = f"{software.engine} on PostgreSQL {software.server_version}"
+        return [Finding(check="engine", ok=True, detail=detail), *findings]
+    version = software.timescaledb_version or "0"
+    least = ".".join(str(part) for part in timescale.VERSION_MIN)
+    fits = timescale.is_recent(version) and software.edition.endswith("Community")
+    failed = await connection.fetchval(FAILED_JOBS)
+    return [
+        Finding(
+            check="engine",
+            ok=fits,
+            detail=f"{software.edition} {version}; needed is Community from {least}",
+        ),
+        _workers(await connection.fetchrow(WORKERS)),
+        Finding(check="jobs", ok=failed is None, detail=f"failed: {failed}" if failed else "well"),
+        *findings,
+    ]
+
+
+def _workers(row: asyncpg.Record | None) -> Finding:
+    """Compare workers with jobs: too few, and policies start late or never."""
+    assert row is not None  # noqa: S101 - a select without FROM has one row
+    background = -(-row["jobs"] // JOBS_PER_WORKER)
+    processes = 3 + max(background, row["background"]) + row["parallel"]
+    wrong: list[str] = []
+    if row["background"] < background:
+        wrong.append(f"set timescaledb.max_background_workers to {background} or more")
+    if row["processes"] < processes:
+        wrong.append(f"set max_worker_processes to {processes} or more")
+    if row["paused"]:
+        wrong.append(f"{row['paused']} jobs are paused: alter_job(job_id, scheduled => true)")
+    have = (
+        f"{row['jobs']} jobs, timescaledb.max_background_workers {row['background']},"
+        f" max_worker_processes {row['processes']}"
+    )
+    return Finding(check="workers", ok=not wrong, detail="; ".join([have, *wrong]))
 
 
 def _gateway() -> Finding:

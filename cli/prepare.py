@@ -6,6 +6,7 @@ A process of its own, so that what migrating needs does not stay in the supervis
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -21,7 +22,7 @@ from cli.connection import database_url
 from collector_gateway.settings import GatewaySettings
 from hostpulse.errors import ConfigError
 from migrations import run
-from storage import database, keys, location, maintenance, servers, settings
+from storage import database, keys, location, maintenance, reader, servers, settings
 from storage.location import write_private
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ async def _make_ready(dsn: str, server_name: str) -> None:
     connection = await database.connect(dsn, "prepare", statement_timeout_s=120.0)
     try:
         await maintenance.maintain(connection)
+        with contextlib.suppress(reader.ReaderMissing):  # `hostpulse db url --reader` says more
+            await reader.ensure(connection)
         folder = location.data_dir()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await _ensure_key(connection, folder / ADMIN_KEY_FILE, keys.Role.ADMIN, [])

@@ -145,6 +145,7 @@ class Gateway:
                         "http": self._serve_http(web, stop),
                         "watch": upkeep.watch(stop),
                         "maintain": upkeep.maintain(stop),
+                        "rollups": upkeep.roll_up(stop),
                         "ingest": _mirror(flushed, stop),
                         "claims": _mirror(claimed, stop),
                     },

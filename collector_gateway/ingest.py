@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from hostpulse import backoff, errors
-from storage import catalog, ledger
+from storage import catalog, engines, ledger
 from storage.errors import Verdict, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from collector_gateway.metrics import Metrics
@@ -59,7 +60,7 @@ class Outcome(Enum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Submission:
-    """Rows that are stored together, and whom to tell.
+    """Rows of one moment that are stored together, and whom to tell.
 
     `batch` is None for what came over HTTP. `gap` marks a batch that is refused for good: it has
     no rows, and the gap is recorded when the ledger takes its number. `dropped` is what the agent
@@ -113,6 +114,7 @@ class Ingest:
         self._room = asyncio.Event()
         self._room.set()
         self._stop = asyncio.Event()
+        self._engine: engines.Engine | None = None  # of the database; it never changes
         self._stalled_since_s: float | None = None
         self._last_problem = ""
         metrics.queue_batches.set_function(lambda: len(self._queue))
@@ -227,6 +229,7 @@ class Ingest:
         try:
             async with connection.transaction():
                 copied = await _copy(connection, once)
+                await self._note_late(connection, once)
                 if numbered:
                     verdicts = await ledger.accept(
                         connection, list(numbered), self._fences(numbered)
@@ -247,6 +250,22 @@ class Ingest:
             refused = submission.gap is not None
             submission.settle(Outcome.REJECTED if refused else Outcome.COMMITTED, "")
         return []
+
+    async def _note_late(self, connection: Connection, submissions: Sequence[Submission]) -> None:
+        """Tell the engine of samples that touch rollups it has finished, by database time."""
+        if self._engine is None:
+            self._engine = await engines.of(connection)
+        if self._engine.late_after is None:
+            return
+        started: datetime = await connection.fetchval("SELECT now()")
+        late_before = started - self._engine.late_after
+        late = [
+            (table, submission.server_id, rows[0][0])  # all rows of a submission have one time
+            for submission in submissions
+            for table, rows in submission.rows.items()
+            if rows and rows[0][0] < late_before
+        ]
+        await self._engine.note_late(connection, late)
 
     def _fences(self, numbered: Mapping[ledger.BatchId, Sequence[Submission]]) -> dict[int, UUID]:
         """Return the token for each server: the live stream's, else that of the one that ended."""

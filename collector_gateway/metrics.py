@@ -59,6 +59,11 @@ class Metrics:
             "Since this gateway last saw partitions maintained",
             registry=registry,
         )
+        self.rollup_lag_seconds = Gauge(
+            "hostpulse_rollup_lag_seconds",
+            "By how much the slowest rollup is behind its buckets",
+            registry=registry,
+        )
         self.database_up = Gauge(
             "hostpulse_database_up", "Whether the database answers", registry=registry
         )

@@ -9,7 +9,7 @@ import structlog
 
 from collector_gateway.services import Readiness
 from hostpulse import backoff
-from storage import database, maintenance, schema
+from storage import database, engines, maintenance, schema
 from storage.errors import SchemaMismatch
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WATCH_INTERVAL_S = 2.0
 MAINTENANCE_INTERVAL_S = 600.0
+ROLLUP_INTERVAL_S = 30.0  # late samples show in rollups within two minutes
 MAINTENANCE_TIMEOUT_S = 300.0
 MAINTENANCE_LATE_S = 4 * 3600.0  # partitions are made days ahead: this is early enough to say so
 STALLED_S = 10.0
@@ -122,6 +123,27 @@ class Upkeep:
             task.cancel()
         self._due.clear()
         return stop.is_set()
+
+    async def roll_up(self, stop: asyncio.Event) -> None:
+        """Keep rollups up to date until stopped; one process at a time does it."""
+        while True:
+            try:
+                async with asyncio.timeout(MAINTENANCE_TIMEOUT_S):
+                    connection = await database.connect(
+                        self._dsn, "rollups", statement_timeout_s=MAINTENANCE_TIMEOUT_S
+                    )
+                    try:
+                        await maintenance.roll_up(connection)
+                        engine = await engines.of(connection)
+                        lag_s = await engine.rollup_lag_s(connection)
+                    finally:
+                        await connection.close(timeout=database.CONNECT_TIMEOUT_S)
+            except Exception as error:
+                log.warning("rollups_failed", error=f"{type(error).__name__}: {error}")
+            else:
+                self._metrics.rollup_lag_seconds.set(lag_s or 0.0)
+            if await backoff.pause(ROLLUP_INTERVAL_S, stop):
+                return
 
     def _note(self, problem: str | None) -> None:
         """Keep what is wrong, and log it when it is news."""

@@ -7,13 +7,26 @@ from datetime import timedelta
 from posixpath import basename
 from typing import TYPE_CHECKING
 
+from storage.tiers import RAW
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from storage.database import Connection
+    from storage.tiers import Tier
 
 LOOKBACK = timedelta(hours=1)  # disk usage is sampled once a minute at least
+
+FIND = """
+SELECT m.mount, found.device
+FROM unnest($4::text[]) AS m (mount) CROSS JOIN LATERAL (
+  SELECT u.device FROM {relation} u
+  WHERE u.server_id = $1 AND u.time >= $2 AND u.time < $3 AND u.mount = m.mount
+        AND u.device IS NOT NULL
+  ORDER BY u.time DESC LIMIT 1
+) found
+"""  # the newest ends the search: a mount may have a million samples in range
 
 _PARTITION = re.compile(r"((?:nvme\d+n|mmcblk|md)\d+)p\d+|((?:sd|vd|xvd|hd)[a-z]+)\d+")
 
@@ -25,22 +38,15 @@ async def find_devices(
     *,
     start: datetime,
     end: datetime,
+    tier: Tier = RAW,
 ) -> dict[str, str]:
     """Return the names of the block devices (`sda1`) that mounts were on last, where known.
 
-    `start` and `end` bound the search; the hour before `start` counts too.
+    `start` and `end` bound the search; the hour before `start` counts too. `tier` is where to look:
+    what is older than raw samples is known from rollups.
     """
     rows = await connection.fetch(
-        """
-        SELECT DISTINCT ON (mount) mount, device FROM disk_usage
-        WHERE server_id = $1 AND time >= $2 AND time < $3 AND mount = ANY($4::text[])
-              AND device IS NOT NULL
-        ORDER BY mount, time DESC
-        """,
-        server_id,
-        start - LOOKBACK,
-        end,
-        mounts,
+        FIND.format(relation=f"disk_usage{tier.suffix}"), server_id, start - LOOKBACK, end, mounts
     )
     return {row["mount"]: name for row in rows if (name := basename(row["device"]))}
 

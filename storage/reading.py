@@ -1,35 +1,35 @@
 """The history of one metric of one server, as series of points.
 
-        catalog.Metric + labels + [start, end) + step  ->  SQL  ->  Answer
+        catalog.Metric + labels + [start, end) + step  ->  tier  ->  SQL  ->  Answer
 
 NULL is no point, and nothing is filled in: a gap stays a gap.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from storage import catalog, mounts
+from storage import catalog, mounts, tiers
+from storage.series import Series, part
 from storage.series_sql import SeriesSql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import asyncpg
 
     from storage.database import Connection
+    from storage.tiers import Choice
 
 MAX_POINTS = 20_000  # in one answer, over all its series
 MIN_STEP_S = 5
 MAX_STEP_S = 86_400
 # What is proposed when an answer would be too long: steps that people recognise.
 STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
-SCALED_DECIMALS = 9  # of bytes shown as GB: half a byte is 4.7e-10 GB
 
 
 class UnknownLabel(LookupError):
@@ -38,6 +38,23 @@ class UnknownLabel(LookupError):
 
 class InvalidLabel(ValueError):
     """The label can't have this value."""
+
+
+class RawOnly(ValueError):
+    """Something is kept in raw samples only, and they can't answer.
+
+    Args:
+        what: a label or a metric that rollups do not have.
+        days: for how long raw samples are kept.
+    """
+
+    def __init__(self, what: str, *, days: float) -> None:
+        super().__init__(
+            f"{what} is kept with raw samples only: ask for no step, or one under"
+            f" {tiers.MINUTE.width_s}s, and the last {days:g} days"
+        )
+        self.what = what
+        self.days = days
 
 
 class TooManyPoints(ValueError):
@@ -66,23 +83,12 @@ class Aggregate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
-    """A table to read from: `<metric table><suffix>`; raw samples have no step of their own."""
-
-    name: str
-    suffix: str = ""
-
-
-RAW = Tier(name="raw")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is asked; `step_s` None asks for the samples as they are.
+    """What is asked; `step_s` None asks for the finest points that fit in an answer.
 
     With a step, samples in [start, end) are put together in buckets that begin at multiples of the
     step since 1970; a point stands at the begin of its bucket, which for the first one may lie
-    before `start`.
+    before `start`. Of rollups, all buckets count that the range touches.
     """
 
     metric: catalog.Metric
@@ -94,24 +100,19 @@ class Query:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-Point = tuple["datetime", float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """The points of one thing, the oldest first."""
-
-    labels: Mapping[str, str]
-    points: Sequence[Point]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """All series that have points, in the order of their labels."""
+    """All series that have points, in the order of their labels.
+
+    `step_s` is None for samples as they are; it may be longer than asked for. The points are
+    `approximate` where averages of buckets were put together: values that are missing now and then
+    weigh too much there.
+    """
 
     tier: str
     step_s: int | None
     series: Sequence[Series]
+    approximate: bool = False
 
 
 def filter_names(metric: catalog.Metric) -> tuple[str, ...]:
@@ -128,38 +129,88 @@ def filter_names(metric: catalog.Metric) -> tuple[str, ...]:
     return tuple(names)
 
 
-async def read(connection: Connection, query: Query) -> Answer:
-    """Answer a query from the raw samples.
+async def read(connection: Connection, query: Query, *, now: datetime) -> Answer:
+    """Answer a query from the tier that suits its step and its age (tiers.choose).
 
     Raises:
         UnknownLabel: the metric has no such label.
         InvalidLabel: a number was expected.
+        RawOnly: rollups have no such metric or label, and raw samples do not go there.
         TooManyPoints: choose a step, or a longer one.
     """
+    kept = await tiers.kept(connection)
+    choices = tiers.choose(query.step_s, start=query.start, now=now, kept=kept)
+    only_raw = _kept_raw_only(query)
+    if only_raw:
+        choices = [choice for choice in choices if choice.tier is tiers.RAW]
+        if not choices:
+            raise RawOnly(only_raw, days=kept[tiers.RAW.name] / tiers.DAY)
+    for choice in choices:
+        rows = await _fetch(connection, query, choice)
+        if len(rows) <= MAX_POINTS:
+            series = await part(
+                rows,
+                metric=query.metric,
+                label_names=choice.tier.label_names(query.metric),
+                known=_known_labels(query),
+            )
+            return Answer(
+                tier=choice.tier.name,
+                step_s=choice.step_s,
+                series=series,
+                approximate=choice.combines and query.aggregate is Aggregate.AVG,
+            )
+    sql = await _sql(connection, query, choices[-1])
+    count = await connection.fetchval(sql.count(), *sql.arguments)
+    raise TooManyPoints(
+        fitting_step_s=_fitting_step(query, choices[-1], count, raw_only=bool(only_raw))
+    )
+
+
+async def _sql(connection: Connection, query: Query, choice: Choice) -> SeriesSql:
+    """Return the statements that read a tier, with all label filters."""
     sql = SeriesSql(
         query.metric,
-        f"{query.metric.table.name}{RAW.suffix}",
+        choice.tier,
+        aggregate=query.aggregate,
         server_id=query.server_id,
         start=query.start,
         end=query.end,
     )
     for name, value in query.labels.items():
-        await _choose(connection, sql, query, name, value)
+        await _filter(connection, sql, query, choice, name, value)
+    return sql
+
+
+async def _fetch(connection: Connection, query: Query, choice: Choice) -> list[asyncpg.Record]:
+    """Return (time, value, labels) by time; one row more than an answer may have."""
+    sql = await _sql(connection, query, choice)
     limit = MAX_POINTS + 1
-    statement = (
-        sql.raw(limit=limit)
-        if query.step_s is None
-        else sql.stepped(step_s=query.step_s, aggregate=query.aggregate, limit=limit)
-    )
-    rows = await connection.fetch(statement, *sql.arguments)
-    if len(rows) > MAX_POINTS:
-        count = await connection.fetchval(sql.count(), *sql.arguments)
-        raise TooManyPoints(fitting_step_s=_fitting_step(query, count))
-    return Answer(tier=RAW.name, step_s=query.step_s, series=_series(query, rows))
+    if choice.step_s is None or choice.step_s == choice.tier.width_s:
+        statement = sql.rows(limit=limit)
+    else:
+        statement = sql.stepped(step_s=choice.step_s, limit=limit)
+    return await connection.fetch(statement, *sql.arguments)
 
 
-async def _choose(
-    connection: Connection, sql: SeriesSql, query: Query, name: str, value: str
+def _known_labels(query: Query) -> dict[str, str]:
+    """Return the labels that series have because they were chosen by them."""
+    by_mount = query.metric.table is catalog.DISK_IO and "mount" in query.labels
+    return {"mount": query.labels["mount"]} if by_mount else {}
+
+
+def _kept_raw_only(query: Query) -> str | None:
+    """Return what rollups have not: the metric, or a label that is filtered by; None if nothing."""
+    table = query.metric.table
+    if not tiers.MINUTE.has(table, query.metric.column.name):
+        return query.metric.name
+    stored = {column.name for column in table.labels}
+    names = (name for name in query.labels if name in stored)
+    return next((name for name in names if not tiers.MINUTE.has(table, name)), None)
+
+
+async def _filter(
+    connection: Connection, sql: SeriesSql, query: Query, choice: Choice, name: str, value: str
 ) -> None:
     """Apply one label filter."""
     metric = query.metric
@@ -172,7 +223,12 @@ async def _choose(
         sql.where_equal(name, value)
     elif name == "mount" and metric.table is catalog.DISK_IO:
         devices = await mounts.find_devices(
-            connection, query.server_id, [value], start=query.start, end=query.end
+            connection,
+            query.server_id,
+            [value],
+            start=choice.tier.begin(query.start),
+            end=query.end,
+            tier=choice.tier,
         )
         sql.where_any("device", mounts.devices_to_read(value, devices.get(value)))
     elif metric.table is catalog.CUSTOM:
@@ -189,60 +245,16 @@ def _integer(name: str, value: str) -> int:
     return int(value)
 
 
-def _series(query: Query, rows: Sequence[asyncpg.Record]) -> list[Series]:
-    """Part rows into series, without values that JSON has no word for."""
-    convert = _converter(query.metric)
-    isfinite = math.isfinite
-    if not query.metric.label_names:
-        points = [(row[0], convert(row[1])) for row in rows if isfinite(row[1])]
-        return [Series(labels={}, points=points)] if points else []
-    parts: dict[str, tuple[tuple[object, ...], list[Point]]] = {}
-    for row in rows:
-        time, value, *key = row
-        name = repr(key)  # labels of custom metrics can't be hashed
-        if isfinite(value):
-            parts.setdefault(name, (tuple(key), []))[1].append((time, convert(value)))
-    ordered = sorted(parts.values(), key=lambda part: [_order(value) for value in part[0]])
-    return [Series(labels=_labels(query, key), points=points) for key, points in ordered]
-
-
-def _labels(query: Query, values: Sequence[object]) -> dict[str, str]:
-    """Name the labels of a series; what is unknown is left out."""
-    labels: dict[str, str] = {}
-    for name, value in zip(query.metric.label_names, values, strict=True):
-        if name == "labels" and isinstance(value, dict):
-            labels |= {str(key): str(each) for key, each in value.items()}
-        elif value is not None:
-            labels[name] = str(value)
-    if query.metric.table is catalog.DISK_IO and "mount" in query.labels:
-        labels["mount"] = query.labels["mount"]
-    return labels
-
-
-def _order(value: object) -> tuple[int, int, str]:
-    """Sort numbers by value, before text."""
-    return (0, value, "") if isinstance(value, int) else (1, 0, str(value))
-
-
-def _converter(metric: catalog.Metric) -> Callable[[float], float]:
-    """Return what turns a stored value into the unit asked for, less meaningless digits."""
-    factor = metric.factor
-    if metric.column.sql_type in {"real", "real[]"}:
-        # A real has seven digits that mean something: 45.2 comes back as 45.2, not 45.20000076.
-        return lambda value: float(f"{value * factor:.7g}")
-    if factor != 1:
-        return lambda value: round(value * factor, SCALED_DECIMALS)
-    return lambda value: value
-
-
-def _fitting_step(query: Query, series: int) -> int | None:
-    """Return the smallest step, longer than the one asked for, whose answer fits."""
+def _fitting_step(query: Query, choice: Choice, series: int, *, raw_only: bool) -> int | None:
+    """Return the smallest step, longer than the one that was tried, whose answer fits."""
     seconds = (query.end - query.start).total_seconds()
+    longest = tiers.MINUTE.width_s - 1 if raw_only else MAX_STEP_S
     return next(
         (
             step
             for step in STEPS_S
-            if step > (query.step_s or 0) and series * (seconds // step + 2) <= MAX_POINTS
+            if (choice.step_s or 0) < step <= longest
+            and series * (seconds // step + 2) <= MAX_POINTS
         ),
         None,
     )

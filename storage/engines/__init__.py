@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import text
 
+from storage.engines import timescale
 from storage.engines.postgres import PostgresEngine
+from storage.engines.timescale import TimescaleEngine
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sqlalchemy.engine import Connection as MigratingConnection
 
     from storage.database import Connection
+    from storage.engines.rollup import Rollup
+    from storage.retention import Retention
 
 
 class UnknownEngine(RuntimeError):
@@ -38,6 +42,14 @@ class Engine(Protocol):
         """Return the statements that create raw table `name`; `columns` is DDL of its own."""
         ...
 
+    def create_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Return the statements that create all tiers of rollups and their public views."""
+        ...
+
+    def drop_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Return the statements that drop them again."""
+        ...
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Make room ahead, drop what has expired; return what was done, one line each.
 
@@ -45,13 +57,66 @@ class Engine(Protocol):
         """
         ...
 
+    async def roll_up(self, connection: Connection) -> int:
+        """Bring the rollups up to date; return the rows written. Not in a transaction."""
+        ...
 
-ENGINES: dict[str, Engine] = {"postgres": PostgresEngine()}
+    async def keep_for(self, connection: Connection, retention: Retention) -> None:
+        """Take a new retention over; in the transaction that writes it down."""
+        ...
+
+    @property
+    def late_after(self) -> timedelta | None:
+        """The age, in database time, from which samples must be noted; None where none must."""
+        ...
+
+    async def note_late(
+        self, connection: Connection, samples: list[tuple[str, int, datetime]]
+    ) -> None:
+        """Note (table, server id, time) of late samples; in the transaction that stores them."""
+        ...
+
+    async def rebuild_rollups(self, connection: Connection) -> None:
+        """Make rollups of all raw samples that are there; after a move. Not in a transaction."""
+        ...
+
+    async def rollup_lag_s(self, connection: Connection) -> float | None:
+        """Return by how many seconds the slowest rollup is behind; None where there is none."""
+        ...
+
+
+ENGINES: dict[str, Engine] = {"postgres": PostgresEngine(), "timescale": TimescaleEngine()}
+
+CREATABLE = """
+SELECT true FROM pg_available_extensions
+WHERE name = 'timescaledb'
+  AND current_setting('shared_preload_libraries') ~ '(^|,)\\s*timescaledb\\s*(,|$)'
+"""
+INSTALLED = """
+SELECT extversion, current_setting('timescaledb.license', true)
+FROM pg_extension WHERE extname = 'timescaledb'
+"""
+
+
+def _detect(connection: MigratingConnection) -> str:
+    """Return `timescale` where TimescaleDB Community is there, and recent enough.
+
+    The extension is created where it is only available: an owner may, it is trusted.
+    """
+    found = connection.execute(text(INSTALLED)).one_or_none()
+    if found is None and connection.execute(text(CREATABLE)).scalar():
+        connection.execute(text("CREATE EXTENSION timescaledb"))
+        found = connection.execute(text(INSTALLED)).one()
+    if found is None:
+        return "postgres"
+    version, licence = found
+    recent = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+    return "timescale" if licence == "timescale" and recent >= timescale.VERSION_MIN else "postgres"
 
 
 def record(connection: MigratingConnection) -> None:
     """Choose the engine for a new database and write it down."""
-    for key, value in (("engine", "postgres"), ("min_gateway_schema", 1)):
+    for key, value in (("engine", _detect(connection)), ("min_gateway_schema", 1)):
         connection.execute(
             text("INSERT INTO hostpulse_meta (key, value) VALUES (:key, CAST(:value AS jsonb))"),
             {"key": key, "value": json.dumps(value)},
@@ -67,6 +132,14 @@ def by_name(name: str) -> Engine:
     if name not in ENGINES:
         raise UnknownEngine(f"expected engine {' or '.join(ENGINES)}, the database has {name!r}")
     return ENGINES[name]
+
+
+async def of(connection: Connection) -> Engine:
+    """Return the engine that a database was made with."""
+    name = await connection.fetchval(
+        "SELECT value #>> '{}' FROM hostpulse_meta WHERE key = 'engine'"
+    )
+    return by_name(name)
 
 
 def recorded(connection: MigratingConnection) -> Engine:

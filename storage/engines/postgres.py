@@ -1,39 +1,52 @@
-"""Metric tables on any PostgreSQL from 15: one range partition a day.
-
-Partitions are made ahead, stand-alone, and then attached: creating one in place would lock the
-parent against ingest. There is no default partition, which would make both attaching and detaching
-scan or refuse; a time without a partition is refused before it gets here.
-"""
+"""Metric tables on any PostgreSQL from 15: range partitions, and rollups of our own."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
-from enum import Enum, auto
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from storage import catalog
-from storage.lateness import ACCEPT_LATE, RAW_RETENTION
+from storage import catalog, retention
+from storage.engines import partitions, rolling
+from storage.engines.partitions import Partitioned, Period
+from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
+from storage.lateness import ACCEPT_LATE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from storage.database import Connection
+    from storage.engines.rollup import Rollup
+    from storage.retention import Retention
 
-SCHEMA = "hostpulse_internal"
-DAYS_AHEAD = 3
 LOCK_TIMEOUT = "2s"  # maintenance waits for nobody: it comes again
+AHEAD = timedelta(days=3)
+PERIODS = {MINUTE.name: Period.WEEK, HOUR.name: Period.MONTH}
 
-
-class Attachment(Enum):
-    """How a partition hangs on its parent."""
-
-    ATTACHED = auto()
-    DETACHING = auto()
-    DETACHED = auto()
+STATE_SQL = (
+    f"""
+    CREATE TABLE {INTERNAL}.rollup_state (
+      name text PRIMARY KEY,
+      width interval NOT NULL,
+      watermark timestamptz NOT NULL
+    )
+    """,
+    f"""
+    CREATE TABLE {INTERNAL}.rollup_dirty (
+      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      table_name text NOT NULL,
+      server_id integer NOT NULL,
+      hour timestamptz NOT NULL
+    )
+    """,
+)
 
 
 class PostgresEngine:
-    """Range partitions by UTC day."""
+    """Range partitions by UTC day, week and month."""
 
     name = "postgres"
+    late_after = rolling.LATE_AFTER
 
     def create_table_sql(self, name: str, columns: str) -> list[str]:
         """Create the parent; its index is inherited by every partition."""
@@ -43,85 +56,87 @@ class PostgresEngine:
             f"CREATE INDEX {name}_server_time ON {name} (server_id, time DESC)",
         ]
 
+    def create_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Create tables of finished buckets, and views that add the live tail."""
+        return [
+            *STATE_SQL,
+            *(s for r in rollups for tier in TIERS for s in rolling.create_sql(r, tier)),
+        ]
+
+    def drop_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Drop the views and what stands behind them."""
+        names = [f"{r.table}_{tier.name}" for r in rollups for tier in TIERS]
+        return [
+            *(f"DROP VIEW {name}" for name in names),
+            *(f"DROP TABLE {INTERNAL}.{name}_rollup CASCADE" for name in names),
+            *(f"DROP TABLE {INTERNAL}.{name}_archive" for name in names),
+            f"DROP TABLE {INTERNAL}.rollup_state, {INTERNAL}.rollup_dirty",
+        ]
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Create the partitions of the coming days, drop those past retention."""
         await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        done: list[str] = []
-        for table in catalog.TABLES:
-            partitions = await self._partitions(connection, table)
-            done += await self._create_missing(connection, table, partitions, now)
-            done += await self._drop_expired(connection, table, partitions, now)
-        return done
+        kept = await retention.read(connection)
+        needed = await rolling.needed_from(connection)
+        return [
+            line
+            for table in _partitioned(kept, needed)
+            for line in await partitions.maintain(connection, table, now)
+        ]
 
-    async def _partitions(self, connection: Connection, table: str) -> dict[str, Attachment]:
-        """Return the tables that are, or once were, partitions of `table`."""
-        rows = await connection.fetch(
-            """
-            SELECT c.relname, i.inhrelid IS NOT NULL AS attached, i.inhdetachpending AS pending
-            FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
-            WHERE c.relnamespace = $1::regnamespace AND c.relkind = 'r' AND c.relname ~ $2
-            """,
-            SCHEMA,
-            f"^{table}_[0-9]{{8}}$",
+    async def roll_up(self, connection: Connection) -> int:
+        """Finish and redo buckets."""
+        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        return await rolling.roll_up(connection)
+
+    async def keep_for(self, connection: Connection, retention: Retention) -> None:
+        """Leave it to the next maintenance, which reads what is in force."""
+        del connection, retention
+
+    async def note_late(
+        self, connection: Connection, samples: list[tuple[str, int, datetime]]
+    ) -> None:
+        """Mark finished buckets that late samples touch."""
+        await rolling.note_late(connection, samples)
+
+    async def rebuild_rollups(self, connection: Connection) -> None:
+        """Redo what a move has marked."""
+        await self.roll_up(connection)
+
+    async def rollup_lag_s(self, connection: Connection) -> float | None:
+        """Return by how many seconds the slowest rollup is behind its buckets."""
+        return await rolling.lag_s(connection)
+
+
+def _partitioned(kept: Retention, needed: Mapping[str, datetime]) -> list[Partitioned]:
+    """List the partitioned tables: raw ones by the day, rollups by the week and month.
+
+    Raw samples that are not rolled up yet are kept, however old they are: `needed` has the first
+    moment of those, by table.
+    """
+    back = ACCEPT_LATE + timedelta(days=1)
+    raw = [
+        Partitioned(
+            parent=name,
+            name=name,
+            period=Period.DAY,
+            back=min(back, kept.raw),  # what would be dropped at once is not made
+            ahead=AHEAD,
+            retention=kept.raw,
+            needed_from=needed.get(name),
         )
-        return {
-            row["relname"]: Attachment.DETACHING
-            if row["pending"]
-            else Attachment.ATTACHED
-            if row["attached"]
-            else Attachment.DETACHED
-            for row in rows
-        }
-
-    async def _create_missing(
-        self,
-        connection: Connection,
-        table: str,
-        partitions: dict[str, Attachment],
-        now: datetime,
-    ) -> list[str]:
-        """Create and attach what is missing between the latest sample we take and days ahead."""
-        today = datetime.combine(now.astimezone(UTC).date(), time(), tzinfo=UTC)
-        day = today - ACCEPT_LATE - timedelta(days=1)
-        done: list[str] = []
-        while day <= today + timedelta(days=DAYS_AHEAD):
-            name = f"{table}_{day:%Y%m%d}"
-            if partitions.get(name) is not Attachment.ATTACHED:
-                until = day + timedelta(days=1)
-                async with connection.transaction():
-                    # It may be there, detached by hand and with samples: then it comes back.
-                    await connection.execute(
-                        f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{name} (LIKE {table} INCLUDING ALL)"
-                    )
-                    await connection.execute(
-                        f"ALTER TABLE {table} ATTACH PARTITION {SCHEMA}.{name}"
-                        f" FOR VALUES FROM ('{day.isoformat()}') TO ('{until.isoformat()}')"
-                    )
-                done.append(f"created {name}")
-            day += timedelta(days=1)
-        return done
-
-    async def _drop_expired(
-        self,
-        connection: Connection,
-        table: str,
-        partitions: dict[str, Attachment],
-        now: datetime,
-    ) -> list[str]:
-        """Detach and drop the days that lie wholly before retention.
-
-        A run that was killed in between left a table half or wholly detached: finish that.
-        """
-        done: list[str] = []
-        for name, attachment in partitions.items():
-            day = datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=UTC)
-            if day + timedelta(days=1) > now - RAW_RETENTION:
-                continue
-            if attachment is not Attachment.DETACHED:
-                how = "FINALIZE" if attachment is Attachment.DETACHING else "CONCURRENTLY"
-                await connection.execute(
-                    f"ALTER TABLE {table} DETACH PARTITION {SCHEMA}.{name} {how}"
-                )
-            await connection.execute(f"DROP TABLE {SCHEMA}.{name}")
-            done.append(f"dropped {name}")
-        return done
+        for name in catalog.TABLES
+    ]
+    rollups = [
+        Partitioned(
+            parent=f"{INTERNAL}.{name}_{tier.name}_rollup",
+            name=f"{name}_{tier.name}_rollup",
+            period=PERIODS[tier.name],
+            back=back,
+            ahead=AHEAD,
+            retention=kept.tiers[tier.name],
+        )
+        for name in catalog.TABLES
+        for tier in TIERS
+    ]
+    return raw + rollups

@@ -230,7 +230,7 @@ async def test_an_answer_is_capped_and_says_which_step_would_fit(api, connection
     )
     period = {"from": times.format_time(api.now() - timedelta(days=3))}
 
-    refused = await get(api, "cpu.usage_percent", **period)
+    refused = await get(api, "cpu.usage_percent", **period, step="10s")
     step = refused.json()["errors"][0]["expected"].removeprefix("at least ")
     answered = await get(api, "cpu.usage_percent", **period, step=step)
 

@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage import catalog, reading, servers
+from storage import catalog, engines, reading, servers, tiers
+from storage.series_sql import SeriesSql
 
-START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+NOW = datetime.now(UTC)
+RAW_ONLY = ("process.cpu_rank", "process.memory_rank")
+START = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
 
 
 def at(seconds: float) -> datetime:
@@ -23,7 +26,11 @@ async def insert(connection, table: str, server_id: int, *rows: dict[str, object
     records = [
         tuple({"server_id": server_id, **row}.get(column) for column in columns) for row in rows
     ]
-    await connection.copy_records_to_table(table, records=records, columns=columns)
+    engine = await engines.of(connection)
+    async with connection.transaction():
+        await connection.copy_records_to_table(table, records=records, columns=columns)
+        await engine.note_late(connection, [(table, server_id, row["time"]) for row in rows])
+    await engine.roll_up(connection)
 
 
 async def ask(connection, server_id, metric, start=0.0, end=7200.0, **more):
@@ -36,6 +43,7 @@ async def ask(connection, server_id, metric, start=0.0, end=7200.0, **more):
             end=at(end),
             **more,
         ),
+        now=NOW,
     )
     return [
         (
@@ -115,13 +123,23 @@ async def test_steps_begin_at_multiples_since_1970_and_hold_only_what_is_in_rang
         "cpu",
         server_id,
         {"time": at(10), "usage_percent": 100},
-        {"time": at(50), "usage_percent": 1},
-        {"time": at(70), "usage_percent": 2},
+        {"time": at(25), "usage_percent": 1},
+        {"time": at(40), "usage_percent": 2},
+        {"time": at(60), "usage_percent": 100},
     )
 
-    [(_, points)] = await ask(connection, server_id, "cpu.usage_percent", 20, 7200, step_s=60)
+    [(_, points)] = await ask(connection, server_id, "cpu.usage_percent", 20, 60, step_s=30)
 
-    assert points == [(0, 1), (60, 2)]
+    assert points == [(0, 1), (30, 2)]
+
+
+async def test_of_a_rollup_every_bucket_counts_that_the_range_touches(connection, server_id):
+    rows = [{"time": at(60 * index + 10), "usage_percent": index} for index in range(5)]
+    await insert(connection, "cpu", server_id, *rows)
+
+    [(_, points)] = await ask(connection, server_id, "cpu.usage_percent", 90, 181, step_s=60)
+
+    assert points == [(60, 1), (120, 2), (180, 3)]
 
 
 async def test_the_average_of_integers_is_a_float(connection, server_id):
@@ -241,29 +259,42 @@ async def test_every_metric_can_be_read_raw_and_stepped_and_counted(
     connection, server_id, monkeypatch
 ):
     for name in catalog.METRICS:
-        assert await ask(connection, server_id, name) == []
-        assert await ask(connection, server_id, name, step_s=60) == []
+        for step_s, aggregate in (
+            (None, "avg"),
+            (30, "max"),
+            (60, "avg"),
+            (300, "avg"),
+            (7200, "max"),
+        ):
+            if name in RAW_ONLY and step_s and step_s >= 60:
+                continue
+            how = {"step_s": step_s, "aggregate": reading.Aggregate(aggregate)}
+            assert await ask(connection, server_id, name, **how) == []
     monkeypatch.setattr(reading, "MAX_POINTS", 3)
     rows = [{"time": at(10 * index), "core_usage_percent": [1, 2]} for index in range(10)]
     await insert(connection, "cpu", server_id, *rows)
 
     with pytest.raises(reading.TooManyPoints) as refused:
-        await ask(connection, server_id, "cpu.cores", end=100)
+        await ask(connection, server_id, "cpu.cores", end=100, step_s=30)
 
     assert refused.value.fitting_step_s is None
     assert len(await ask(connection, server_id, "cpu.cores", end=100, step_s=3600)) == 2
 
 
 async def test_a_metric_of_a_week_uses_the_index_of_every_partition(connection, server_id):
-    await connection.execute("SET enable_seqscan = off")
-    sql = reading.SeriesSql(
+    days = [{"time": at(-86_000 * days), "usage_percent": 1} for days in range(1, 6)]
+    await insert(connection, "cpu", server_id, *days)
+    for other in ("seqscan", "bitmapscan", "sort"):  # few rows would be read in another way
+        await connection.execute(f"SET enable_{other} = off")
+    sql = SeriesSql(
         catalog.find_metric("cpu.usage_percent"),
-        "cpu",
+        tiers.RAW,
+        aggregate="avg",
         server_id=server_id,
-        start=at(-86_400),
+        start=at(-6 * 86_400),
         end=at(0),
     )
-    rows = await connection.fetch(f"EXPLAIN {sql.raw(limit=20_001)}", *sql.arguments)
+    rows = await connection.fetch(f"EXPLAIN {sql.rows(limit=20_001)}", *sql.arguments)
     plan = "\n".join(row[0] for row in rows)
 
     assert "Index Scan" in plan

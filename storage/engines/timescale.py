@@ -1,0 +1,210 @@
+"""Metric tables on TimescaleDB Community from 2.18: hypertables, columnstore, policies.
+
+Nothing is left to defaults: those keep raw samples for two weeks and compress nothing. The order
+that lateness demands (lateness.py) is kept by the constants here: samples are accepted up to
+ACCEPT_LATE, refreshes reach back further, and raw chunks are dropped after that.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from storage import catalog
+from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
+from storage.lateness import RAW_CHUNK, REFRESH_FROM, SPOOL_MAX_AGE
+from storage.retention import RAW, Retention
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from storage.database import Connection
+    from storage.engines.rollup import Rollup, Tier
+
+VERSION_MIN = (2, 18)
+RAW_COMPRESS_AFTER = SPOOL_MAX_AGE + timedelta(hours=2)  # a backlog arrives before
+# Refreshing compressed buckets works but costs; late samples come no later than REFRESH_FROM.
+COMPRESS_AFTER = {MINUTE.name: timedelta(days=8), HOUR.name: timedelta(days=40)}
+REFRESH_UNTIL = {MINUTE.name: timedelta(minutes=2), HOUR.name: timedelta(hours=2)}
+REFRESH_EVERY = timedelta(minutes=1)
+TIDY_EVERY = timedelta(hours=1)
+# Within a server's segment the rows of one series stand together: that halves what processes and
+# interfaces take, against ordering by time alone.
+SERIES = {
+    "disk_usage": "mount, ",
+    "disk_io": "device, ",
+    "network": "interface, ",
+    "process": "name, ",
+    "custom": "name, ",
+}
+STAGGER = timedelta(seconds=7)  # some seventy jobs share sixteen workers
+
+LAG = """
+SELECT extract(epoch FROM max(now() - last_successful_finish))::float8
+FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs j USING (job_id)
+WHERE j.proc_name = 'policy_refresh_continuous_aggregate'
+"""
+
+# Policies of raw hypertables where $2 is NULL, else of the continuous aggregates named `…_$2`.
+ALTER_RETENTION = f"""
+SELECT alter_job(
+  j.job_id, config => j.config || jsonb_build_object('drop_after', $1::interval::text))
+FROM timescaledb_information.jobs j
+LEFT JOIN timescaledb_information.continuous_aggregates a
+  ON j.hypertable_name IN (a.view_name, a.materialization_hypertable_name)  -- by version
+WHERE j.proc_name = 'policy_retention'
+  AND CASE WHEN $2::text IS NULL THEN a.view_name IS NULL AND j.hypertable_name = ANY($3::text[])
+      ELSE a.view_schema = '{INTERNAL}' AND a.view_name LIKE '%\\_' || $2 END
+"""
+
+
+def is_recent(version: str) -> bool:
+    """Return whether a version of the extension, such as `2.23.0-dev`, is at least VERSION_MIN."""
+    return tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= VERSION_MIN
+
+
+def _columnstore(table: str) -> str:
+    """Return the settings of a table's columnstore, or of its rollups'."""
+    return (
+        "timescaledb.compress = true, timescaledb.compress_segmentby = 'server_id',"
+        f" timescaledb.compress_orderby = '{SERIES.get(table, '')}time DESC'"
+    )
+
+
+def _interval(span: timedelta) -> str:
+    """Write a span as SQL."""
+    return f"INTERVAL '{int(span.total_seconds())} s'"
+
+
+class TimescaleEngine:
+    """Hypertables and continuous aggregates; TimescaleDB's own workers do the rest."""
+
+    name = "timescale"
+    late_after = None  # what is invalidated is logged by TimescaleDB
+
+    def __init__(self) -> None:
+        self._policies = 0
+
+    def create_table_sql(self, name: str, columns: str) -> list[str]:
+        """Create a hypertable with one index, columnstore and retention."""
+        return [
+            f"CREATE TABLE {name} (time timestamptz NOT NULL, server_id integer NOT NULL,"
+            f" {columns})",
+            f"SELECT create_hypertable('{name}', by_range('time', {_interval(RAW_CHUNK)}),"
+            " create_default_indexes => false)",
+            f"CREATE INDEX {name}_server_time ON {name} (server_id, time DESC)",
+            f"ALTER TABLE {name} SET ({_columnstore(name)})",
+            self._policy(
+                "add_compression_policy",
+                name,
+                f"compress_after => {_interval(RAW_COMPRESS_AFTER)}",
+                TIDY_EVERY,
+            ),
+            self._policy(
+                "add_retention_policy",
+                name,
+                f"drop_after => {_interval(Retention().raw)}",
+                TIDY_EVERY,
+            ),
+        ]
+
+    def create_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Create real-time continuous aggregates, their policies, and the public views."""
+        return [s for r in rollups for tier in TIERS for s in self._create_rollup_sql(r, tier)]
+
+    def _create_rollup_sql(self, definition: Rollup, tier: Tier) -> list[str]:
+        """Create one tier of one table."""
+        name = f"{definition.table}_{tier.name}"
+        view = f"{INTERNAL}.{name}_rollup"
+        columns = ", ".join(definition.columns)
+        select = definition.select(f"time_bucket({tier.interval}, {definition.table}.time)")
+        return [
+            f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous,"
+            " timescaledb.materialized_only = false, timescaledb.create_group_indexes = false)"
+            f" AS {select} WITH NO DATA",
+            f"SELECT set_chunk_time_interval('{view}', {_interval(tier.chunk)})",
+            f"CREATE INDEX {name}_rollup_server_time ON {view} (server_id, time DESC)",
+            f"ALTER MATERIALIZED VIEW {view} SET ({_columnstore(definition.table)})",
+            self._policy(
+                "add_continuous_aggregate_policy",
+                view,
+                f"start_offset => {_interval(REFRESH_FROM)},"
+                f" end_offset => {_interval(REFRESH_UNTIL[tier.name])}",
+                REFRESH_EVERY,
+            ),
+            self._policy(
+                "add_compression_policy",
+                view,
+                f"compress_after => {_interval(COMPRESS_AFTER[tier.name])}",
+                TIDY_EVERY,
+            ),
+            self._policy(
+                "add_retention_policy",
+                view,
+                f"drop_after => {_interval(tier.retention)}",
+                TIDY_EVERY,
+            ),
+            f"CREATE TABLE {INTERNAL}.{name}_archive ({definition.ddl()})",
+            f"CREATE INDEX {name}_archive_server_time ON {INTERNAL}.{name}_archive"
+            " (server_id, time DESC)",
+            f"CREATE VIEW {name} AS\nSELECT {columns} FROM {view}\nUNION ALL\n"
+            f"SELECT {columns} FROM {INTERNAL}.{name}_archive",
+        ]
+
+    def drop_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
+        """Drop the views and what stands behind them."""
+        names = [f"{r.table}_{tier.name}" for r in rollups for tier in TIERS]
+        return [
+            *(f"DROP VIEW {name}" for name in names),
+            *(f"DROP TABLE {INTERNAL}.{name}_archive" for name in names),
+            *(f"DROP MATERIALIZED VIEW {INTERNAL}.{name}_rollup" for name in names),
+        ]
+
+    async def maintain(self, connection: Connection, now: datetime) -> list[str]:
+        """Leave it to TimescaleDB's policies."""
+        del connection, now
+        return []
+
+    async def roll_up(self, connection: Connection) -> int:
+        """Leave it to TimescaleDB's policies."""
+        del connection
+        return 0
+
+    async def note_late(
+        self, connection: Connection, samples: list[tuple[str, int, datetime]]
+    ) -> None:
+        """Do nothing: `late_after` asks for nothing."""
+        del connection, samples
+
+    async def rebuild_rollups(self, connection: Connection) -> None:
+        """Refresh from the oldest raw sample on; what is older is in the archive."""
+        for table in catalog.TABLES:
+            oldest = await connection.fetchval(
+                f"SELECT date_trunc('hour', min(time), 'UTC')::text FROM {table}"
+            )
+            if oldest is None:
+                continue
+            for tier in TIERS:
+                await connection.execute(
+                    f"CALL refresh_continuous_aggregate('{INTERNAL}.{table}_{tier.name}_rollup',"
+                    f" '{oldest}', now() - {_interval(REFRESH_UNTIL[tier.name])})"
+                )
+
+    async def rollup_lag_s(self, connection: Connection) -> float | None:
+        """Return the seconds since the refresh that succeeded longest ago."""
+        return await connection.fetchval(LAG)
+
+    async def keep_for(self, connection: Connection, retention: Retention) -> None:
+        """Alter the retention policies; a run that is due at once may drop at once."""
+        for name, span in retention.tiers.items():
+            view = None if name == RAW else f"{name}_rollup"
+            await connection.execute(ALTER_RETENTION, span, view, list(catalog.TABLES))
+
+    def _policy(self, function: str, relation: str, arguments: str, every: timedelta) -> str:
+        """Add a policy; each begins a little after the one before."""
+        self._policies += 1
+        start = _interval(STAGGER * self._policies)
+        return (
+            f"SELECT {function}('{relation}', {arguments},"
+            f" schedule_interval => {_interval(every)}, initial_start => now() + {start})"
+        )
