@@ -80,7 +80,7 @@ STATED = {
     "gateway at start": f"| the gateway at start | {up.READY_WITHIN_S:g} s |",
     "restarts": f"{children.FAILURES_MAX} failures in {children.FAILURES_WINDOW_S:g} s |",
     "upkeep": f"every {upkeep.MAINTENANCE_INTERVAL_S / 60:g}",
-    "partitions": f"stand-alone {postgres.DAYS_AHEAD} days ahead",
+    "partitions": f"stand-alone {postgres.AHEAD.days} days ahead",
     "lateness": f"accepted up to\n{lateness.ACCEPT_LATE.days} days late, "
     f"kept for {lateness.RAW_RETENTION.days}.",
 }
