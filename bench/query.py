@@ -90,6 +90,9 @@ class Recorder:
         self.asked.append((statement, arguments))
         return await self.connection.fetch(statement, *arguments)
 
+    async def fetchval(self, statement: str, *arguments: object) -> object:
+        return await self.connection.fetchval(statement, *arguments)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
