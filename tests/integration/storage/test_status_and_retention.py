@@ -152,6 +152,7 @@ async def test_a_longer_retention_keeps_what_would_have_gone(opened):
     assert await opened.fetchval("SELECT min(time) FROM cpu") < NOW - 9 * DAY
 
 
+@pytest.mark.timeout(180)  # 37 s on the WebAssembly build
 async def test_a_shorter_retention_drops_what_it_said_it_would(opened):
     before, after = Retention(raw=20 * DAY), Retention(raw=8 * DAY)
     await maintenance.keep_for(opened, before)
