@@ -31,7 +31,7 @@ WHERE watch_offline AND status = 'online' AND last_seen < now() - interval '3 mi
 # TimescaleDB's own advice: 3 processes of PostgreSQL's, its background workers, parallel workers.
 WORKERS = """
 SELECT current_setting('max_worker_processes')::int AS processes,
-  current_setting('timescaledb.max_background_workers')::int AS background,
+  coalesce(current_setting('timescaledb.max_background_workers', true)::int, 0) AS background,
   current_setting('max_parallel_workers')::int AS parallel,
   (SELECT count(*) FROM timescaledb_information.jobs WHERE scheduled) AS jobs,
   (SELECT count(*) FROM timescaledb_information.jobs WHERE NOT scheduled AND job_id >= 1000)

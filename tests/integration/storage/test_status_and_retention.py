@@ -287,6 +287,7 @@ async def test_the_doctor_looks_at_the_engine_and_its_workers(either, monkeypatc
 
     result = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"])
 
+    assert result.stdout, result.exception
     findings = {finding["check"]: finding for finding in json.loads(result.stdout)}
     assert findings["engine"]["ok"]
     assert "rollups" in findings
