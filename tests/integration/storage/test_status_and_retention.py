@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli import doctor
 from cli.commands import app
-from storage import chunks, engines, lateness, maintenance, retention, status
+from storage import chunks, engines, lateness, maintenance, policies, retention, status
 from storage.database import connect as open_connection
 from storage.retention import InvalidRetention, Retention
 
@@ -112,7 +112,7 @@ async def test_policies_tell_their_last_and_next_run(opened):
     assert maintained.last_status == "ok"
     assert maintained.next_run is not None
     assert maintained.last_run is not None
-    assert maintained.next_run - maintained.last_run == status.MAINTAINED_EVERY
+    assert maintained.next_run - maintained.last_run == policies.MAINTAINED_EVERY
 
 
 async def test_compression_shows_as_a_ratio(timescale_migrated):
