@@ -3,10 +3,11 @@
     python -m bench.query [--servers 1000] [--runs 30] [--dsn DSN] [--keep DIRECTORY]
 
 Fills an embedded PostgreSQL (or the empty database that `--dsn` names): of `cpu` 7 days of raw
-samples, 10 s apart, 8 cores; minutes and hours are made from them by the engine, and are written
-directly for the days before, to 30. Of the other tables there is what the questions read: raw
-samples of the last hours, minutes of a day. With `--keep`, or a database that is filled already,
-only the questions are asked.
+samples, 10 s apart, 8 cores, and 30 days of minutes and hours. Those of the last hours are made by
+the engine, the others are written directly: random values beside random values, for making them
+all would take longer than everything else. Of the other tables there is what the questions read:
+raw samples of the last hours, minutes of a day. With `--keep`, or a database that is filled
+already, only the questions are asked.
 
 Each is asked of another server every time, through the code that answers the API, or in SQL where
 it is about all. Prints p50 and p95, and plans of what is slower than it should be.
@@ -41,7 +42,7 @@ INTERVAL_S = 10
 CORES = 8
 RAW_DAYS = 7
 DAYS = 30
-OTHER_RAW = timedelta(hours=3)
+ROLLED_UP = timedelta(hours=3)  # by the engine, from raw samples that all tables have
 OTHER_DAYS = timedelta(hours=26)
 SERIES = {
     "disk_usage": (
@@ -89,6 +90,9 @@ class Recorder:
     async def fetch(self, statement: str, *arguments: object) -> list:
         self.asked.append((statement, arguments))
         return await self.connection.fetch(statement, *arguments)
+
+    async def fetchval(self, statement: str, *arguments: object) -> object:
+        return await self.connection.fetchval(statement, *arguments)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,22 +202,23 @@ async def fill(connection, servers: int) -> None:
         started = time.monotonic()
         whole = table is catalog.CPU
         # Raw samples end with the future: the questions' last minutes must not be empty.
-        raw = today - timedelta(days=RAW_DAYS) + timedelta(hours=2) if whole else today - OTHER_RAW
+        made_from = today - ROLLED_UP
+        raw = today - timedelta(days=RAW_DAYS) + timedelta(hours=2) if whole else made_from
         await fill_raw(connection, table, raw, now + timedelta(minutes=10))
         for tier in rollup.TIERS:
             oldest = today - (timedelta(days=DAYS) if whole else OTHER_DAYS)
             kind = "rollup" if plain else "archive"
             target = f"{rollup.INTERNAL}.{table.name}_{tier.name}_{kind}"
-            await fill_rollup(connection, target, table, tier, oldest, raw)
+            await fill_rollup(connection, target, table, tier, oldest, made_from)
         if plain:
             await connection.execute(
                 f"UPDATE {rollup.INTERNAL}.rollup_state SET watermark = $1 WHERE name IN ($2, $3)",
-                raw,
+                made_from,
                 f"{table.name}_1m",
                 f"{table.name}_1h",
             )
         else:
-            await finish_hypertable(connection, table, raw)
+            await finish_hypertable(connection, table, made_from)
         print(f"  {table.name:14} {time.monotonic() - started:6.1f} s", flush=True)
     started = time.monotonic()
     await engine.roll_up(connection)
@@ -237,14 +242,12 @@ async def make_room(connection, now: datetime) -> None:
             await partitions.maintain(connection, room, now)
 
 
-async def finish_hypertable(connection, table: catalog.Table, raw: datetime) -> None:
+async def finish_hypertable(connection, table: catalog.Table, begin: datetime) -> None:
     """Do what TimescaleDB's policies would have done."""
     for tier, delay in zip(rollup.TIERS, (timedelta(minutes=2), timedelta(hours=2)), strict=True):
         view = f"{rollup.INTERNAL}.{table.name}_{tier.name}_rollup"
-        end = datetime.now(UTC) - delay
-        await connection.execute(
-            f"CALL refresh_continuous_aggregate('{view}', '{raw.isoformat()}', '{end.isoformat()}')"
-        )
+        window = f"'{begin.isoformat()}', '{(datetime.now(UTC) - delay).isoformat()}'"
+        await connection.execute(f"CALL refresh_continuous_aggregate('{view}', {window})")
     await connection.execute(
         f"SELECT compress_chunk(c) FROM show_chunks('{table.name}',"
         " older_than => INTERVAL '26 hours') c"

@@ -23,7 +23,7 @@ from storage.errors import SchemaMismatch
 databases_app = typer.Typer(help="The database: state, address, retention.", no_args_is_help=True)
 databases_app.add_typer(retention_app, name="retention")
 
-DUE_SHOWN = 5
+ROWS_TO_JUDGE = 1000  # with fewer, empty pages made ahead are most of the size
 
 
 @databases_app.command("status")
@@ -119,12 +119,16 @@ def _show(found: dict[str, Any]) -> None:
     _line("rollup lag", "none yet" if lag_s is None else f"{lag_s:.0f} s")
     _show_sizes(collected)
     _show_policies(collected)
-    for due in collected.due[:DUE_SHOWN]:
-        _line(
-            "due to go",
-            f"{due.relation} of {due.begin:%Y-%m-%d %H:%M} ({in_bytes(due.total_bytes)})"
-            f" at {due.at:%Y-%m-%d %H:%M}",
-        )
+    for tier in collected.retention.tiers:
+        own = [each for each in collected.due if each.tier == tier]
+        first = [each for each in own if each.at == own[0].at]
+        if first:
+            size = in_bytes(sum(each.total_bytes for each in first))
+            _line(
+                "due to go",
+                f"{tier} of {len(first)} relations up to {first[0].end:%Y-%m-%d %H:%M}, {size},"
+                f" at {first[0].at:%Y-%m-%d %H:%M}",
+            )
 
 
 def _line(name: str, text: str) -> None:
@@ -139,7 +143,8 @@ def _show_sizes(collected: status.Status) -> None:
     for size in collected.sizes:
         if not size.rows and not size.archive_bytes:
             continue
-        per_value, ratio = size.bytes_per_value, size.compression_ratio
+        per_value = size.bytes_per_value if size.rows >= ROWS_TO_JUDGE else None
+        ratio = size.compression_ratio
         table.add_row(
             size.relation,
             in_bytes(size.total_bytes),

@@ -143,7 +143,13 @@ async def _choose(connection: Connection) -> tuple[Login, list[str]]:
 
     if kept and is_ours(str(kept["role"])):
         login = Login(role=str(kept["role"]), password=str(kept["password"]), database=database)
-        return login, await _missing(connection, login)
+        missing = await _missing(connection, login)
+        oid = roles.get(login.role, (None, None, None))[0]
+        if oid is not None and kept.get("oid") not in {oid, None}:
+            # The settings came from another server: our role is here, with another password.
+            await connection.execute(KEEP, KEY, {"role": login.role, "password": login.password})
+            missing = [_password(login), *missing]
+        return login, missing
     of_its_own = f"{ROLE}_{database}".encode()[:NAME_MAX].decode(errors="ignore")
     login = Login(
         role=ROLE if is_ours(ROLE) else of_its_own,

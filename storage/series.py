@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from storage import catalog
 
 SCALED_DECIMALS = 9  # of bytes shown as GB: half a byte is 4.7e-10 GB
-ROWS_AT_ONCE = 1000  # a few ms of work, then others have their turn
+ROWS_AT_ONCE = 500  # 1 ms of work, then others have their turn
 
 Point = tuple["datetime", float]
 
@@ -46,12 +46,14 @@ async def part(
     """
     convert = _converter(metric)
     isfinite = math.isfinite
-    parts: dict[str, tuple[tuple[object, ...], list[Point]]] = {}
+    # Labels of custom metrics are dicts, which can't be hashed.
+    name_of: Callable[[Sequence[object]], object] = repr if "labels" in label_names else tuple
+    parts: dict[object, tuple[tuple[object, ...], list[Point]]] = {}
     for begin in range(0, len(rows), ROWS_AT_ONCE):
         for row in rows[begin : begin + ROWS_AT_ONCE]:
             time, value, *key = row
-            name = repr(key) if key else ""  # labels of custom metrics can't be hashed
             if isfinite(value):
+                name = name_of(key)
                 if name not in parts:
                     parts[name] = (tuple(key), [])
                 parts[name][1].append((time, convert(value)))

@@ -7,10 +7,10 @@ element of an array one; how many a row has is measured on up to SAMPLE_ROWS row
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from storage import catalog, chunks, engines, maintenance, retention
+from storage import catalog, chunks, engines, policies, retention
 from storage.engines import rolling, rollup, timescale
 from storage.engines.rollup import INTERNAL
 
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from storage.chunks import Chunk
     from storage.database import Connection
+    from storage.policies import Policy
     from storage.retention import Retention
 
 SAMPLE_ROWS = 1000
-MAINTAINED_EVERY = timedelta(minutes=10)  # by each gateway
-ROLLED_UP_EVERY = timedelta(seconds=30)
-TIDIED_EVERY = timedelta(hours=1)  # TimescaleDB's retention policies
 
 SOFTWARE = """
 SELECT current_setting('server_version') AS server_version,
@@ -41,32 +39,6 @@ FROM ({chunks.HYPERTABLES}) h
 CROSS JOIN LATERAL hypertable_compression_stats(format('%I.%I', h.schema, h.name)::regclass) s
 WHERE s.after_compression_total_bytes > 0
 """  # noqa: S608 - constants
-
-JOBS = """
-SELECT j.application_name, j.proc_name, j.scheduled, j.schedule_interval,
-       coalesce(nullif(regexp_replace(a.view_name, '_rollup$', ''), ''), j.hypertable_name)
-         AS relation,
-       CASE WHEN isfinite(s.last_run_started_at) THEN s.last_run_started_at END AS last_run,
-       CASE WHEN isfinite(j.next_start) THEN j.next_start END AS next_run,
-       s.last_run_status, s.total_failures
-FROM timescaledb_information.jobs j
-LEFT JOIN timescaledb_information.job_stats s USING (job_id)
-LEFT JOIN timescaledb_information.continuous_aggregates a
-  ON j.hypertable_name IN (a.view_name, a.materialization_hypertable_name)
-WHERE j.job_id >= 1000 AND j.hypertable_name IS NOT NULL
-ORDER BY j.job_id
-"""
-KINDS = {
-    "policy_refresh_continuous_aggregate": "refresh",
-    "policy_compression": "compression",
-    "policy_retention": "retention",
-}
-
-WATERMARKS = f"""
-SELECT name, watermark + width AS finished_until,
-       extract(epoch FROM now() - watermark - width)::float8 AS lag_s
-FROM {INTERNAL}.rollup_state ORDER BY name
-"""  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,28 +81,6 @@ class Size:
         """An estimate, without the archive; None where there is nothing to measure."""
         values = self.rows * (self.values_per_row or 0)
         return (self.total_bytes - self.archive_bytes) / values if values else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Something that is done again and again.
-
-    Args:
-        kind: `refresh`, `compression` or `retention` (TimescaleDB); `maintenance` or `rollups`
-            (a gateway does these).
-        relation: what it is done to; None for everything.
-        last_run: when it began last.
-        next_run: when it is due.
-        last_status: `Success` or `Failed` as TimescaleDB has it; of ours `ok`, or the error.
-        failures: so far, where they are counted.
-    """
-
-    kind: str
-    relation: str | None
-    last_run: datetime | None
-    next_run: datetime | None
-    last_status: str | None
-    failures: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,10 +138,7 @@ async def collect(connection: Connection, *, now: datetime | None = None) -> Sta
         software=await software(connection),
         retention=kept,
         sizes=await _sizes(connection, found, on_timescale=on_timescale),
-        policies=[
-            *(await _jobs(connection) if on_timescale else []),
-            *await _own_policies(connection, rolls_up=not on_timescale),
-        ],
+        policies=await policies.find(connection, engine),
         rollup_lag_s=await engine.rollup_lag_s(connection),
         due=due(found, kept, now=moment),
     )
@@ -321,38 +268,4 @@ def _rolled_up(definition: rollup.Rollup) -> list[tuple[str, str]]:
     """Return average, minimum and maximum of each value."""
     return [
         (name + suffix, kind) for name, kind in definition.values for suffix in ("", "_min", "_max")
-    ]
-
-
-async def _jobs(connection: Connection) -> list[Policy]:
-    """Return TimescaleDB's policies."""
-    return [
-        Policy(
-            kind=KINDS.get(row["proc_name"], str(row["proc_name"])),
-            relation=row["relation"],
-            last_run=row["last_run"],
-            next_run=row["next_run"] if row["scheduled"] else None,
-            last_status=row["last_run_status"],
-            failures=row["total_failures"],
-        )
-        for row in await connection.fetch(JOBS)
-    ]
-
-
-async def _own_policies(connection: Connection, *, rolls_up: bool) -> list[Policy]:
-    """Return what gateways do to the database."""
-    known = await maintenance.outcomes(connection)
-    every = {"maintenance": MAINTAINED_EVERY}
-    if rolls_up:
-        every["rollups"] = ROLLED_UP_EVERY
-    return [
-        Policy(
-            kind=kind,
-            relation=None,
-            last_run=known[kind].at if kind in known else None,
-            next_run=known[kind].at + interval if kind in known else None,
-            last_status=(known[kind].error or "ok") if kind in known else None,
-            failures=None,
-        )
-        for kind, interval in every.items()
     ]

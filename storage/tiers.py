@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from storage import catalog
+from storage import catalog, retention
 from storage.engines import rollup
-from storage.lateness import RAW_RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,9 +86,8 @@ class Choice:
 
 
 async def kept(connection: Connection) -> Mapping[str, timedelta]:
-    """Return how long each tier is kept, by its name."""
-    del connection  # where it can be changed it will be read from there
-    return {RAW.name: RAW_RETENTION} | {tier.name: tier.retention for tier in rollup.TIERS}
+    """Return how long each tier is kept in this database, by its name."""
+    return (await retention.read(connection)).tiers
 
 
 def choose(

@@ -17,6 +17,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from storage import catalog
 from storage.engines import rollup
 from storage.engines.rollup import INTERNAL, TIERS, Rollup, Tier
@@ -123,13 +125,24 @@ async def note_late(connection: Connection, samples: list[tuple[str, int, dateti
 async def roll_up(connection: Connection) -> int:
     """Bring all rollups up to date; return the number of rows written.
 
-    Each step is a transaction: a run that is killed loses at most that step.
+    Each step is a transaction: a run that is killed loses at most that step. A step that takes
+    longer than the statement timeout is halved, so that a big fleet gets on too.
     """
     written = await _redo_dirty(connection)
     for definition in ROLLUPS:
         for tier in TIERS:
-            while (step := await _advance(connection, definition, tier)) is not None:
-                written += step
+            step = STEP_MAX[tier.name]
+            while True:
+                try:
+                    made = await _advance(connection, definition, tier, step)
+                except asyncpg.QueryCanceledError:
+                    if step <= tier.width:
+                        raise
+                    step = max(tier.width, step / 2 // tier.width * tier.width)
+                    continue
+                if made is None:
+                    break
+                written += made
     return written
 
 
@@ -146,8 +159,10 @@ async def lag_s(connection: Connection) -> float | None:
     return await connection.fetchval(LAG)
 
 
-async def _advance(connection: Connection, definition: Rollup, tier: Tier) -> int | None:
-    """Finish the next buckets; None where there is nothing more to finish."""
+async def _advance(
+    connection: Connection, definition: Rollup, tier: Tier, step: timedelta
+) -> int | None:
+    """Finish the buckets of the next `step`; None where there is nothing more to finish."""
     name = f"{definition.table}_{tier.name}"
     async with connection.transaction():
         row = await connection.fetchrow(
@@ -158,7 +173,7 @@ async def _advance(connection: Connection, definition: Rollup, tier: Tier) -> in
             FROM {INTERNAL}.rollup_state WHERE name = $3 FOR UPDATE
             """,
             SETTLED,
-            STEP_MAX[tier.name],
+            step,
             name,
         )
         if row is None or row["until"] <= row["watermark"]:
@@ -183,18 +198,27 @@ async def _advance(connection: Connection, definition: Rollup, tier: Tier) -> in
 async def _redo_dirty(connection: Connection) -> int:
     """Redo finished buckets that late samples have touched, hour by hour and server by server."""
     written = 0
+    limit = DIRTY_MAX
     while True:
-        async with connection.transaction():
-            taken = await connection.fetch(TAKE_DIRTY, DIRTY_MAX)
-            if not taken:
-                return written
-            marks = {row["table_name"]: (row["servers"], row["hours"]) for row in taken}
-            for definition in ROLLUPS:
-                if definition.table in marks:
-                    for tier in TIERS:
-                        written += await _redo(
-                            connection, definition, tier, *marks[definition.table]
-                        )
+        try:
+            async with connection.transaction():
+                taken = await connection.fetch(TAKE_DIRTY, limit)
+                if not taken:
+                    return written
+                redone = 0
+                marks = {row["table_name"]: (row["servers"], row["hours"]) for row in taken}
+                for definition in ROLLUPS:
+                    if definition.table in marks:
+                        for tier in TIERS:
+                            redone += await _redo(
+                                connection, definition, tier, *marks[definition.table]
+                            )
+        except asyncpg.QueryCanceledError:
+            if limit == 1:
+                raise
+            limit //= 2
+        else:
+            written += redone
 
 
 async def _redo(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from storage import catalog
+from storage import catalog, retention
 from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
 from storage.lateness import RAW_CHUNK, REFRESH_FROM, SPOOL_MAX_AGE
 from storage.retention import RAW, Retention
@@ -52,7 +52,7 @@ SELECT alter_job(
 FROM timescaledb_information.jobs j
 LEFT JOIN timescaledb_information.continuous_aggregates a
   ON j.hypertable_name IN (a.view_name, a.materialization_hypertable_name)  -- by version
-WHERE j.proc_name = 'policy_retention'
+WHERE j.proc_name = 'policy_retention' AND (j.config ->> 'drop_after')::interval <> $1
   AND CASE WHEN $2::text IS NULL THEN a.view_name IS NULL AND j.hypertable_name = ANY($3::text[])
       ELSE a.view_schema = '{INTERNAL}' AND a.view_name LIKE '%\\_' || $2 END
 """
@@ -161,9 +161,14 @@ class TimescaleEngine:
         ]
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
-        """Leave it to TimescaleDB's policies."""
-        del connection, now
-        return []
+        """Leave it to TimescaleDB's policies, once these say what the database's settings do.
+
+        A migration that was taken back and made again, or settings that came from another
+        database, leave them with defaults.
+        """
+        del now
+        altered = await self._alter_retention(connection, await retention.read(connection))
+        return [f"altered {count} retention policies of {tier}" for tier, count in altered.items()]
 
     async def roll_up(self, connection: Connection) -> int:
         """Leave it to TimescaleDB's policies."""
@@ -196,9 +201,17 @@ class TimescaleEngine:
 
     async def keep_for(self, connection: Connection, retention: Retention) -> None:
         """Alter the retention policies; a run that is due at once may drop at once."""
-        for name, span in retention.tiers.items():
-            view = None if name == RAW else f"{name}_rollup"
-            await connection.execute(ALTER_RETENTION, span, view, list(catalog.TABLES))
+        await self._alter_retention(connection, retention)
+
+    async def _alter_retention(self, connection: Connection, kept: Retention) -> dict[str, int]:
+        """Alter policies that say otherwise; return how many, by tier, where there were any."""
+        altered: dict[str, int] = {}
+        for tier, span in kept.tiers.items():
+            view = None if tier == RAW else f"{tier}_rollup"
+            rows = await connection.fetch(ALTER_RETENTION, span, view, list(catalog.TABLES))
+            if rows:
+                altered[tier] = len(rows)
+        return altered
 
     def _policy(self, function: str, relation: str, arguments: str, every: timedelta) -> str:
         """Add a policy; each begins a little after the one before."""

@@ -147,6 +147,21 @@ async def open_connection(dsn):
     return await database.connect(dsn, "test")
 
 
+async def test_settings_that_came_from_another_server_keep_their_password(
+    connection, database, login
+):
+    await connection.execute(
+        "UPDATE setting SET value = value || $2 WHERE key = $1",
+        reader.KEY,
+        {"oid": 1, "password": "theirs"},
+    )
+
+    moved = await reader.ensure(connection)
+
+    assert (moved.role, moved.password) == (login.role, "theirs")
+    await (await asyncpg.connect(moved.dsn(database))).close()
+
+
 @pytest.fixture
 async def other_database(admin, template):
     name = f"test_{uuid.uuid4().hex[:12]}"

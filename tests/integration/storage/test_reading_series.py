@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage import catalog, engines, reading, servers, tiers
+from storage import catalog, engines, reading, retention, servers, tiers
 from storage.series_sql import SeriesSql
 
 NOW = datetime.now(UTC)
@@ -279,6 +279,29 @@ async def test_every_metric_can_be_read_raw_and_stepped_and_counted(
 
     assert refused.value.fitting_step_s is None
     assert len(await ask(connection, server_id, "cpu.cores", end=100, step_s=3600)) == 2
+
+
+async def test_how_far_back_a_tier_answers_follows_from_the_retention_in_the_database(
+    connection, server_id
+):
+    async def tier(age: timedelta) -> str:
+        query = reading.Query(
+            metric=catalog.find_metric("cpu.usage_percent"),
+            server_id=server_id,
+            start=NOW - age,
+            end=NOW,
+            step_s=30,
+        )
+        return (await reading.read(connection, query, now=NOW)).tier
+
+    before = [await tier(timedelta(days=days)) for days in (6, 8, 31)]
+    await retention.keep(
+        connection, retention.Retention(raw=timedelta(days=9), minute=timedelta(days=60))
+    )
+    after = [await tier(timedelta(days=days)) for days in (6, 8, 31)]
+
+    assert before == ["raw", "1m", "1h"]
+    assert after == ["raw", "raw", "1m"]
 
 
 async def test_a_metric_of_a_week_uses_the_index_of_every_partition(connection, server_id):

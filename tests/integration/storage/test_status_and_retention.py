@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
+from cli import doctor
 from cli.commands import app
-from storage import chunks, engines, lateness, maintenance, retention, status
+from storage import chunks, engines, lateness, maintenance, policies, retention, status
 from storage.database import connect as open_connection
 from storage.retention import InvalidRetention, Retention
 
@@ -111,7 +112,7 @@ async def test_policies_tell_their_last_and_next_run(opened):
     assert maintained.last_status == "ok"
     assert maintained.next_run is not None
     assert maintained.last_run is not None
-    assert maintained.next_run - maintained.last_run == status.MAINTAINED_EVERY
+    assert maintained.next_run - maintained.last_run == policies.MAINTAINED_EVERY
 
 
 async def test_compression_shows_as_a_ratio(timescale_migrated):
@@ -152,6 +153,7 @@ async def test_a_longer_retention_keeps_what_would_have_gone(opened):
     assert await opened.fetchval("SELECT min(time) FROM cpu") < NOW - 9 * DAY
 
 
+@pytest.mark.timeout(180)  # 37 s on the WebAssembly build
 async def test_a_shorter_retention_drops_what_it_said_it_would(opened):
     before, after = Retention(raw=20 * DAY), Retention(raw=8 * DAY)
     await maintenance.keep_for(opened, before)
@@ -262,3 +264,57 @@ async def test_the_reader_command_prints_an_address_that_works(command):
     connection = await open_connection(printed, "test")
     assert await connection.fetchval("SELECT count(*) FROM cpu_1h") == 0
     await connection.close()
+
+
+async def test_policies_that_fell_back_to_defaults_are_altered_by_maintenance(timescale_migrated):
+    connection = await open_connection(timescale_migrated, "test", statement_timeout_s=60)
+    await retention.keep(connection, Retention(raw=9 * DAY, minute=40 * DAY))
+
+    first = await maintenance.maintain(connection)
+    second = await maintenance.maintain(connection)
+
+    assert first == [
+        "altered 10 retention policies of raw",
+        "altered 10 retention policies of 1m",
+    ]
+    assert second == []
+    await connection.close()
+
+
+async def test_the_doctor_looks_at_the_engine_and_its_workers(either, monkeypatch):
+    monkeypatch.setenv("HOSTPULSE_DATABASE_URL", either)
+    monkeypatch.setenv("HOSTPULSE_HTTP_LISTEN", "127.0.0.1:9")  # nobody is there
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"])
+
+    assert result.stdout, result.exception
+    findings = {finding["check"]: finding for finding in json.loads(result.stdout)}
+    assert findings["engine"]["ok"]
+    assert "rollups" in findings
+    assert ("workers" in findings) == ("Community" in findings["engine"]["detail"])
+    assert not findings["gateway"]["ok"]
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("processes", "background", "paused", "advice"),
+    [
+        (32, 16, 0, ""),
+        (8, 16, 0, "set max_worker_processes to 27 or more"),
+        (64, 8, 0, "set timescaledb.max_background_workers to 14 or more"),
+        (32, 16, 3, "3 jobs are paused"),
+    ],
+)
+def test_too_few_workers_are_told_with_what_would_do(processes, background, paused, advice):
+    finding = doctor.workers(
+        {
+            "jobs": 82,
+            "processes": processes,
+            "background": background,
+            "parallel": 8,
+            "paused": paused,
+        }
+    )
+
+    assert finding.ok == (not advice)
+    assert advice in finding.detail
