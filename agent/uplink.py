@@ -159,7 +159,8 @@ class Uplink:
             boot_id=self._identity.boot_id,
             agent_version=hostpulse.__version__,
             host=self._identity.host,
-            epochs=self._numbering.states(),
+            capabilities=[telemetry_pb2.CAPABILITY_BACKFILL],
+            epochs=self._epochs(),
             epoch=self._numbering.epoch,
             time_unix_ns=self._clock.wall_ns(),
             monotonic_ns=self._clock.monotonic_ns(),
@@ -168,6 +169,12 @@ class Uplink:
                 for family, interval_s in self._settings.intervals_s.items()
             ],
         )
+
+    def _epochs(self) -> Sequence[telemetry_pb2.EpochState]:
+        """Return the epochs of former processes in the spool, then those of this one."""
+        own = {each.epoch: each for each in self._numbering.states()}
+        former = [each for each in self._buffer.epochs() if each.epoch not in own]
+        return [*former, *own.values()]
 
     def _welcomed(
         self,

@@ -154,7 +154,7 @@ async def test_hello_says_who_the_agent_is_and_how_far_its_epoch_got(serve):
         assert (hello.server_name, hello.machine_id) == ("web-1", "m1")
         assert [(each.epoch, each.last_seq) for each in hello.epochs] == [(hello.epoch, 3)]
         assert [each.interval_s for each in hello.intervals] == [10.0]
-        assert not hello.capabilities
+        assert hello.capabilities == [telemetry_pb2.CAPABILITY_BACKFILL]
         assert gateway.conversations[0].metadata["authorization"] == "Bearer secret-key"
 
 
