@@ -123,8 +123,9 @@ class Uplink:
             # types-grpcio knows the call's status methods under a narrower name.
             stream = cast("Stream", channel.open_stream(connection, self._settings.api_key))
             asked_ns = self._clock.monotonic_ns()
-            session, outgoing = self._session(stream)
-            opening = asyncio.create_task(session.open(self._hello()), name="stream-open")
+            hello = self._hello()
+            session, outgoing = self._session(stream, [each.epoch for each in hello.epochs])
+            opening = asyncio.create_task(session.open(hello), name="stream-open")
             if not await _finished_before(opening, stop):
                 return None
             self._welcomed(gateway, opening.result(), outgoing, asked_ns)
@@ -135,12 +136,13 @@ class Uplink:
                 self._counters.failed_sends += outgoing.unacked
             await connection.close()
 
-    def _session(self, stream: Stream) -> tuple[Session, Outgoing]:
+    def _session(self, stream: Stream, epochs: Sequence[int]) -> tuple[Session, Outgoing]:
         outgoing = Outgoing(
             buffer=self._buffer,
             counters=self._counters,
             clock=self._clock,
             reported_reasons=self._reported_reasons,
+            epochs=epochs,
         )
         session = Session(
             stream=stream,
@@ -199,6 +201,8 @@ class Uplink:
                 raise EpochConflictError(
                     f"seq {known} is committed, {self._numbering.last_seq} sent"
                 )
+        if telemetry_pb2.CAPABILITY_BACKFILL in welcome.capabilities:
+            outgoing.use_credits()
         if welcome.HasField("config"):
             outgoing.refuse_config(welcome.config)
         self.failing = False
