@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from collector_gateway.lanes import Lanes, Outcome, Submission
 from hostpulse import backoff, errors
 from storage import catalog, ledger
 from storage.errors import Verdict, classify
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from storage.database import Connection, Pool
 
 FLUSH_WAIT_S = 0.05  # for company: one commit serves everybody who comes within it
-QUEUE_MAX_BATCHES = 20_000
-QUEUE_MAX_BYTES = 64 * 1024 * 1024  # as received; rows take about ten times as much
-FLUSH_MAX_BATCHES = 2_000
 FLUSH_TIMEOUT_S = 30.0  # client side, above the pool's statement timeout
 ACQUIRE_TIMEOUT_S = 5.0
 UNKNOWN_ERROR_TRIES = 5  # before a batch is parked
@@ -45,36 +41,6 @@ VALUES ($1, $2, $3, $4, $5, $6)
 """
 
 log = structlog.get_logger()
-
-
-class Outcome(Enum):
-    """What became of a submission."""
-
-    COMMITTED = auto()
-    REJECTED = auto()  # for good, and recorded as a gap where it had a number
-    PARKED = auto()  # not stored as rows, but its bytes are kept in dead_letter
-    FENCED = auto()  # another stream owns the server
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Submission:
-    """Rows that are stored together, and whom to tell.
-
-    `batch` is None for what came over HTTP. `gap` marks a batch that is refused for good: it has
-    no rows, and the gap is recorded when the ledger takes its number. `dropped` is what the agent
-    itself gave up, `touch` that it was heard from.
-    """
-
-    server_id: int
-    rows: Mapping[str, Sequence[tuple[Any, ...]]]
-    settle: Callable[[Outcome, str], None]
-    batch: ledger.BatchId | None = None
-    session: UUID | None = None
-    raw: bytes = b""
-    gap: ledger.Gap | None = None
-    dropped: ledger.Gap | None = None
-    touch: ledger.Touch
-    submitted_s: float = field(default_factory=time.monotonic)
 
 
 class _Repeat(Exception):
@@ -99,15 +65,13 @@ class Ingest:
         self._pool = pool
         self._session_of = session_of
         self._metrics = metrics
-        self._queue: deque[Submission] = deque()
-        self._bytes = 0
+        self._lanes = Lanes()
         self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._stop = asyncio.Event()
         self._stalled_since_s: float | None = None
         self._last_problem = ""
-        metrics.queue_batches.set_function(lambda: len(self._queue))
+        metrics.queue_batches.set_function(lambda: len(self._lanes))
+        metrics.backlog_batches.set_function(lambda: self._lanes.backlog)
 
     @property
     def stalled_s(self) -> float:
@@ -116,12 +80,8 @@ class Ingest:
         return 0.0 if since is None else time.monotonic() - since
 
     async def submit(self, submission: Submission) -> None:
-        """Queue a submission; waits for room. It is settled once, by `settle`."""
-        while len(self._queue) >= QUEUE_MAX_BATCHES or self._bytes >= QUEUE_MAX_BYTES:
-            self._room.clear()
-            await self._room.wait()
-        self._queue.append(submission)
-        self._bytes += len(submission.raw)
+        """Queue a submission; waits for room in its lane. It is settled once, by `settle`."""
+        await self._lanes.put(submission)
         self._arrived.set()
 
     async def store(
@@ -162,22 +122,15 @@ class Ingest:
 
     async def run(self) -> None:
         """Flush until stopped; the last flushes take what is queued, if the database lets them."""
-        while not (self._stop.is_set() and not self._queue):
+        while not (self._stop.is_set() and not len(self._lanes)):
             await self._arrived.wait()
-            if not self._queue:
+            if not len(self._lanes):
                 self._arrived.clear()
                 continue
-            if len(self._queue) < FLUSH_MAX_BATCHES:
+            if not self._lanes.is_worth_a_flush:
                 await backoff.pause(FLUSH_WAIT_S, self._stop)
-            await self._flush(self._take())
-
-    def _take(self) -> list[Submission]:
-        """Take what goes into one transaction."""
-        count = min(len(self._queue), FLUSH_MAX_BATCHES)
-        taken = [self._queue.popleft() for _ in range(count)]
-        self._bytes -= sum(len(s.raw) for s in taken)
-        self._room.set()
-        return taken
+            for work in self._lanes.take():
+                await self._flush(work)
 
     async def _flush(self, work: list[Submission]) -> None:
         """Store submissions and settle each; comes back when all have a verdict."""
