@@ -9,6 +9,7 @@ import typer
 
 from cli import alerts, channels, databases, keys, rules, servers
 from cli.doctor import doctor
+from cli.loss import loss
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
 
@@ -29,6 +30,7 @@ for name, group in (
     app.add_typer(group, name=name)
 app.command("migrate")(databases.migrate)
 app.command("doctor")(doctor)
+app.command("loss")(loss)
 
 
 @app.command()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EPOCHS_MAX = 1000
-SEQ_MAX = (1 << 63) - 1
+EPOCH_MAX = (1 << 63) - 1  # a bigint
+SEQ_MAX = EPOCH_MAX - 1  # the end of a range, which is one more, must fit, too
 MACHINE_ID_MAX_CHARS = 64
 FACT_MAX_CHARS = 256
 INTERVAL_S = (1.0, 3600.0)
@@ -52,7 +53,7 @@ def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
     if len(epochs) > EPOCHS_MAX:
         raise InvalidHello(f"hello.epochs: expected at most {EPOCHS_MAX}, got {len(epochs)}")
     for epoch in epochs:
-        if not 1 <= epoch <= SEQ_MAX:
+        if not 1 <= epoch <= EPOCH_MAX:
             raise InvalidHello(f"hello.epochs: expected 1 to 2^63 - 1, got {epoch}")
     return claims.Claim(
         server_name=hello.server_name,
@@ -61,6 +62,7 @@ def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
         agent_version=_text(hello.agent_version),
         session=session,
         epochs=epochs,
+        announced={e.epoch: min(e.last_seq, SEQ_MAX) for e in hello.epochs},
         config_revision=min(hello.config_revision, SEQ_MAX),
         facts=_facts(hello.host),
         intervals_s=_intervals(hello),

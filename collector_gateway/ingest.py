@@ -12,17 +12,18 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from collector_gateway.lanes import Lanes, Outcome, Submission
+from collector_gateway.lanes import Lanes, Outcome, Submission, hour_of
 from hostpulse import backoff, errors
-from storage import catalog, ledger
+from storage import catalog, ledger, requests
 from storage.errors import Verdict, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from uuid import UUID
 
     from collector_gateway.metrics import Metrics
@@ -44,10 +45,16 @@ log = structlog.get_logger()
 
 
 class _Repeat(Exception):
-    """The ledger took less than was copied: roll back and repeat without the rest."""
+    """Some of it is stored already or not ours: roll back and repeat without that."""
 
-    def __init__(self, verdicts: ledger.Verdicts) -> None:
-        self.verdicts = verdicts
+    def __init__(
+        self,
+        verdicts: ledger.Verdicts | None = None,
+        repeated: frozenset[tuple[int, str]] = frozenset(),
+    ) -> None:
+        nothing = frozenset[ledger.BatchId]()
+        self.verdicts = verdicts or ledger.Verdicts(accepted=nothing, known=nothing, fenced=nothing)
+        self.repeated = repeated
 
 
 class Ingest:
@@ -85,9 +92,16 @@ class Ingest:
         self._arrived.set()
 
     async def store(
-        self, *, server_id: int, rows: Mapping[str, Sequence[tuple[object, ...]]]
-    ) -> None:
+        self,
+        *,
+        server_id: int,
+        rows: Mapping[str, Sequence[tuple[object, ...]]],
+        taken: datetime,
+        request: requests.Request,
+    ) -> bool:
         """Store rows that came over HTTP: all or none, durable on return.
+
+        Returns False where the same request was stored before: these rows were not.
 
         Raises:
             Retryable: not within 10 s; they may or may not be stored yet.
@@ -106,14 +120,17 @@ class Ingest:
                         server_id=server_id,
                         rows=rows,
                         settle=settle,
+                        request=request,
+                        hour=hour_of(taken, datetime.now(UTC)),
                         touch=ledger.Touch(server_id=server_id),
                     )
                 )
                 outcome, detail = await done
         except TimeoutError as error:
             raise errors.Retryable("the database is too slow or away", after_s=5.0) from error
-        if outcome is not Outcome.COMMITTED:
+        if outcome not in {Outcome.COMMITTED, Outcome.REPEATED}:
             raise errors.Permanent(detail)
+        return outcome is Outcome.COMMITTED
 
     def stop(self) -> None:
         """Ask `run` to flush what is queued and return."""
@@ -165,10 +182,21 @@ class Ingest:
         for submission in work:
             if submission.batch is not None:
                 numbered.setdefault(submission.batch, []).append(submission)
-        once = [s for s in work if s.batch is None or numbered[s.batch][0] is s]
+        requested: dict[tuple[int, str], Submission] = {}
+        for submission in work:
+            if submission.request_id is not None:
+                requested.setdefault(submission.request_id, submission)
+        once = [
+            s
+            for s in work
+            if (s.batch is None or numbered[s.batch][0] is s)
+            and (s.request_id is None or requested[s.request_id] is s)
+        ]
         try:
             async with connection.transaction():
                 copied = await _copy(connection, once)
+                if requested:
+                    await _record_requests(connection, requested.values())
                 if numbered:
                     verdicts = await ledger.accept(
                         connection, list(numbered), self._fences(numbered)
@@ -182,12 +210,16 @@ class Ingest:
                         await ledger.give_up(connection, submission.dropped, submission.session)
                 await ledger.touch(connection, {s.server_id: s.touch for s in once}.values())
         except _Repeat as repeat:
-            return self._settle_refused(work, repeat.verdicts)
+            return self._settle_refused(work, repeat)
         self._metrics.count_stored(copied)
         self._metrics.delay_seconds.observe(time.monotonic() - work[0].submitted_s)
         for submission in work:
-            refused = submission.gap is not None
-            submission.settle(Outcome.REJECTED if refused else Outcome.COMMITTED, "")
+            if submission.gap is not None:
+                submission.settle(Outcome.REJECTED, "")
+            elif submission.request_id and requested[submission.request_id] is not submission:
+                submission.settle(Outcome.REPEATED, "")
+            else:
+                submission.settle(Outcome.COMMITTED, "")
         return []
 
     def _fences(self, numbered: Mapping[ledger.BatchId, Sequence[Submission]]) -> dict[int, UUID]:
@@ -200,13 +232,14 @@ class Ingest:
                     tokens[submission.server_id] = token
         return tokens
 
-    def _settle_refused(
-        self, work: list[Submission], verdicts: ledger.Verdicts
-    ) -> list[Submission]:
-        """Settle what the ledger did not accept, return the rest."""
+    def _settle_refused(self, work: list[Submission], repeat: _Repeat) -> list[Submission]:
+        """Settle what was stored before or is not ours, return the rest."""
         rest: list[Submission] = []
+        verdicts = repeat.verdicts
         for submission in work:
-            if submission.batch in verdicts.known:
+            if submission.request_id in repeat.repeated:
+                submission.settle(Outcome.REPEATED, "")
+            elif submission.batch in verdicts.known:
                 self._metrics.duplicates.inc()
                 submission.settle(Outcome.COMMITTED, "")
             elif submission.batch in verdicts.fenced:
@@ -285,6 +318,19 @@ async def _copy(connection: Connection, submissions: Sequence[Submission]) -> di
             table, records=rows, columns=catalog.TABLES[table].columns
         )
     return {table: len(rows) for table, rows in merged.items()}
+
+
+async def _record_requests(connection: Connection, submissions: Collection[Submission]) -> None:
+    """Write down HTTP requests.
+
+    Raises:
+        _Repeat: some are stored already.
+    """
+    repeated = await requests.record(
+        connection, [(s.server_id, s.request) for s in submissions if s.request is not None]
+    )
+    if repeated:
+        raise _Repeat(repeated=repeated)
 
 
 def _given_up(submission: Submission, reason: str, detail: str, outcome: Outcome) -> Submission:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from storage import ledger
+    from storage import ledger, requests
 
 LIVE_MAX_BATCHES = 20_000
 LIVE_MAX_BYTES = 64 * 1024 * 1024  # as received; rows take about ten times as much
@@ -42,16 +42,6 @@ class Outcome(Enum):
     REPEATED = auto()  # the same HTTP request was stored before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """An HTTP request that is stored at most once; see `storage.requests`."""
-
-    key: str
-    body_sha256: bytes
-    status: int
-    response: Mapping[str, object]
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class Submission:
     """Rows that are stored together, and whom to tell.
@@ -66,7 +56,7 @@ class Submission:
     rows: Mapping[str, Sequence[tuple[Any, ...]]]
     settle: Callable[[Outcome, str], None]
     batch: ledger.BatchId | None = None
-    request: Request | None = None
+    request: requests.Request | None = None
     session: UUID | None = None
     raw: bytes = b""
     gap: ledger.Gap | None = None
@@ -74,6 +64,11 @@ class Submission:
     touch: ledger.Touch
     hour: int | None = None
     submitted_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def request_id(self) -> tuple[int, str] | None:
+        """What makes an HTTP request the same request."""
+        return None if self.request is None else (self.server_id, self.request.key)
 
 
 def hour_of(taken: datetime, now: datetime, *, is_backlog: bool = False) -> int | None:

@@ -211,7 +211,7 @@ class Session:
             self._reject(
                 batch,
                 pb.REJECT_REASON_UNKNOWN_EPOCH,
-                f"epoch: expected one that Hello announced, and a seq of 1 to 2^63 - 1, "
+                f"epoch: expected one that Hello announced, and a seq of 1 to 2^63 - 2, "
                 f"got {batch.epoch}, {batch.seq}",
             )
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from storage import engines
+from storage import engines, losses
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -21,6 +21,8 @@ EXPIRE = (
     "DELETE FROM dead_letter WHERE parked_at < now() - interval '30 days'",
     "DELETE FROM late_arrival WHERE learned_at < now() - interval '30 days'",
     "DELETE FROM http_request WHERE received_at < now() - interval '24 hours'",
+    losses.COMPACT,
+    "DELETE FROM ingest_gap WHERE recorded_at < now() - interval '1 year'",
 )
 
 REMEMBER = """
