@@ -4,10 +4,10 @@ BIN := .venv/bin
 MESSAGES := hostpulse/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-integration test-e2e check fmt proto proto-check lock bench clean
+.PHONY: help up test test-unit test-integration test-e2e check fmt proto proto-check lock clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: .venv/server.stamp ## Run everything on this machine: database, gateway, alerting, agent
 	@exec $(BIN)/hostpulse up

@@ -179,11 +179,11 @@ def _tls(given: _Given) -> TlsMaterial | None:
 
 def _check_plaintext(given: _Given, gateways: Sequence[str]) -> None:
     allowed = given.get("plaintext", "")
-    if allowed not in ("", "allow"):
+    if allowed not in ("", "loopback", "allow"):
         field = given.field("plaintext")
-        raise errors.ConfigError(field, expectation="`allow` or absent", value=allowed)
+        raise errors.ConfigError(field, expectation="`allow` or `loopback`", value=allowed)
     for gateway in gateways:
-        if not allowed and not LOOPBACK.fullmatch(gateway.rpartition(":")[0]):
+        if allowed != "allow" and not LOOPBACK.fullmatch(gateway.rpartition(":")[0]):
             raise errors.ConfigError(
                 given.field("gateway"),
                 expectation="on this machine, or reached with TLS (set HOSTPULSE_TLS_CA; "

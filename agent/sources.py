@@ -23,6 +23,7 @@ KEY_NAMES = ("api_key", "api_key_file")  # two ways to say one thing: a nearer s
 # Of the other processes: an agent that shares their file passes them by.
 OTHER_TABLES = ("alerting", "api", "db", "gateway", "up")
 OTHER_KEYS = (
+    "alert_interval_s",
     "database_url",
     "db_port",
     "grpc_listen",

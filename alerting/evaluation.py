@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alerting import run_query, states
+from alerting import rule_groups, run_query, states
 from alerting.rules import NoDataPolicy
 from alerting.series import Place, Series
 
@@ -39,7 +39,7 @@ async def evaluate(
         and for each that went missing under a rule which says that this is an alert.
     """
     findings: list[Finding] = []
-    for group in run_query.groups(chosen):
+    for group in rule_groups.groups(chosen):
         ids = {rule.id for rule in group.rules}
         servers = {s.server_id for s in live if s.rule_id in ids and s.server_id is not None}
         sql, parameters = run_query.build(group, live_servers=sorted(servers))
@@ -49,7 +49,7 @@ async def evaluate(
 
 
 def _findings(
-    group: run_query.Group, row: Mapping[str, object], live: Collection[Series]
+    group: rule_groups.Group, row: Mapping[str, object], live: Collection[Series]
 ) -> Iterable[Finding]:
     """Read what one series says to each rule of the group."""
     server_id, server, labels = row["server_id"], row["server"], row["labels"]

@@ -24,7 +24,9 @@ from alerting import rules
 from storage import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+    from alerting.rule_groups import Group
 
 GAP_INTERVALS = 2.5
 STALE_EXTRA_S = 5.0
@@ -34,7 +36,6 @@ INTERVAL_MAX_S = 60.0
 # A server without an agent tells nobody its interval: samples up to 150 s apart count as unbroken.
 NO_AGENT_INTERVAL_S = INTERVAL_MAX_S
 CLOCK_SPAN_S = 600.0  # agents' clocks may be 5 minutes off, HTTP takes 10 minutes ahead
-SHORT_WINDOW_S = 900.0  # rules up to this share a query; longer ones must not slow them down
 
 
 @dataclass(slots=True)
@@ -47,33 +48,6 @@ class Parameters:
         """Return the placeholder of a value."""
         self.values.append(value)
         return f"${len(self.values)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Rules that one statement can serve: the same table, like windows."""
-
-    table: catalog.Table
-    element: str | None
-    rules: tuple[rules.Rule, ...]
-
-    @property
-    def for_max_s(self) -> float:
-        """The longest `for` of its rules."""
-        return max(rule.for_max_s for rule in self.rules)
-
-
-def groups(chosen: Iterable[rules.Rule]) -> list[Group]:
-    """Sort the rules on metrics of the catalog by the statement that serves them."""
-    sorted_rules: dict[tuple[str, str | None, int], list[rules.Rule]] = {}
-    for rule in chosen:
-        metric = catalog.find_metric(rule.metric)
-        long = int(rule.for_max_s > SHORT_WINDOW_S) * rule.for_max_s.__ceil__().bit_length()
-        sorted_rules.setdefault((metric.table.name, metric.per_element, long), []).append(rule)
-    return [
-        Group(table=catalog.TABLES[table], element=element, rules=tuple(members))
-        for (table, element, _), members in sorted_rules.items()
-    ]
 
 
 def build(group: Group, *, live_servers: Sequence[int]) -> tuple[str, list[object]]:
@@ -184,6 +158,7 @@ class _Builder:
               SELECT {labels} m.time, {values} FROM {self._from()}
               WHERE m.server_id = h.id AND {self._time_bounds(window_s)}
                 AND m.time > h.clock - {_stale("h")} - {lookback}
+              OFFSET 0  -- a fence: by the index for each hot server, never a scan of the whole day
             ) x
             WINDOW series AS (PARTITION BY h.id{keys} ORDER BY x.time)
         """  # noqa: S608

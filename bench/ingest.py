@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import asyncpg
 import grpc
 import psutil
 
@@ -156,7 +157,7 @@ async def wait_for(dsn: str) -> None:
         try:
             await database.create_if_missing(dsn)
             return
-        except OSError:
+        except (OSError, asyncpg.PostgresError):
             await asyncio.sleep(0.05)
 
 

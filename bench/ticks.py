@@ -6,9 +6,12 @@ real ones do, by a generator with a fixed seed.
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 from hostpulse.v1 import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    import random
 
 
 def full_tick(chance: random.Random) -> pb.MetricBatch:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1  # prctl(2)
 FAILURES_MAX = 5
 FAILURES_WINDOW_S = 60.0
+LAST_PATIENCE_S = 0.2
 WRONG_CONFIG = 2  # the exit status of a child that no restart can help
 RESTART = backoff.BackoffPolicy(initial_s=0.2, maximum_s=2.0)
 
@@ -125,25 +126,27 @@ class Child:
             return contextlib.nullcontext()
         return self.error_file.open("wb")
 
-    async def stop(self) -> None:
-        """Ask it to end, then make it."""
+    async def stop(self, *, deadline_s: float) -> None:
+        """Ask it to end, then make it; from `deadline_s` (monotonic) on there is little patience.
+
+        The deadline is everybody's: who hangs uses up the time of those who stop after it.
+        """
         process = self.process
         if process is None or process.returncode is not None:
             return
         for number in (self.stop_signal, self.kill_signal):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
+            left_s = max(deadline_s - time.monotonic(), LAST_PATIENCE_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.stop_within_s):
+                async with asyncio.timeout(min(self.stop_within_s, left_s)):
                     await process.wait()
                     return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
 
-    async def keep_running(
-        self, stop: asyncio.Event, *, before_restart: Callable[[], None] | None = None
-    ) -> None:
+    async def keep_running(self, stop: asyncio.Event) -> None:
         """Start it again whenever it ends, until `stop`.
 
         Raises:
@@ -162,8 +165,6 @@ class Child:
             self._note_failure(exited.result())
             if await backoff.pause(next(delays), stop):
                 return
-            if before_restart is not None:
-                await asyncio.to_thread(before_restart)
             await self.start()
 
     def _note_failure(self, status: int) -> None:

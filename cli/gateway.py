@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 import structlog
@@ -17,6 +18,7 @@ from storage.errors import SchemaMismatch
 from storage.settings import load
 
 STOP_MAX_S = 8.0  # whatever hangs
+GC_THRESHOLD = (100_000, 20, 20)  # allocations, and generations between deeper looks
 
 
 async def _serve(settings: GatewaySettings) -> None:
@@ -35,11 +37,23 @@ async def _serve(settings: GatewaySettings) -> None:
             guard.cancel()
 
 
+def _calm_collector() -> None:
+    """Let the garbage collector look for cycles rarely.
+
+    Every batch makes hundreds of tuples that live until the flush and are in no cycle; at the
+    default threshold, looking through them took more than half of the gateway's time.
+    """
+    gc.collect()
+    gc.freeze()  # what importing made stays
+    gc.set_threshold(*GC_THRESHOLD)
+
+
 def main(**flags: object) -> int:
     """Run the gateway; 0 after a stop, 2 for a wrong setting or database, 1 for anything else."""
     try:
         settings = load(GatewaySettings, flags)
         logs.configure(settings.log_level, settings.log_format)
+        _calm_collector()
         asyncio.run(_serve(settings))
     except (ConfigError, SchemaMismatch) as error:
         sys.stderr.write(f"hostpulse gateway: {error}\n")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 8.0  # and a moment for each that must be killed then
 DEFAULTS = {
     "HOSTPULSE_DB_PORT": "55432",
     "HOSTPULSE_GRPC_LISTEN": "127.0.0.1:50051",
@@ -67,8 +68,9 @@ class Up:
                     sys.stderr.write(f"hostpulse up: {error}\n")
                 status = error.status
             finally:
+                deadline_s = time.monotonic() + STOP_WITHIN_S
                 for child in reversed(self._children):
-                    await child.stop()
+                    await child.stop(deadline_s=deadline_s)
         return status
 
     async def _start_all(self) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from hostpulse.errors import ConfigError
 from storage.settings import ServerSettings
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
@@ -28,12 +29,17 @@ class GatewaySettings(ServerSettings):
     def _check_tls(self) -> Self:
         """Refuse half a key pair, and plaintext beyond loopback unless it was asked for."""
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY belong together")
+            raise ConfigError(
+                "HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY",
+                expectation="set both or neither",
+                value=(self.tls_cert, self.tls_key),
+            )
         exposed = not self.grpc_listen.startswith(LOOPBACK)
         if exposed and self.tls_cert is None and self.plaintext != "allow":
-            raise ValueError(
-                "HOSTPULSE_GRPC_LISTEN must be a loopback address without TLS, got "
-                f"{self.grpc_listen!r}: set HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY, or "
-                "HOSTPULSE_PLAINTEXT=allow"
+            raise ConfigError(
+                "HOSTPULSE_GRPC_LISTEN",
+                expectation="a loopback address, or HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY set "
+                "(HOSTPULSE_PLAINTEXT=allow takes keys and data unencrypted)",
+                value=self.grpc_listen,
             )
         return self

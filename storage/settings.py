@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,10 +20,17 @@ from storage.location import data_dir
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_core import ErrorDetails
+
 PREFIX = "HOSTPULSE_"
 CONFIG_VARIABLE = "HOSTPULSE_CONFIG"  # the TOML file; keys are the variables in lower case
 
 S = TypeVar("S", bound="ServerSettings")
+
+
+def _lower_case(value: object) -> object:
+    """Take INFO for info, as the agent does."""
+    return value.lower() if isinstance(value, str) else value
 
 
 class ServerSettings(BaseSettings):
@@ -34,7 +41,9 @@ class ServerSettings(BaseSettings):
     )
 
     data_dir: Path = Field(default_factory=data_dir, description="where secrets and spools live")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], BeforeValidator(_lower_case)
+    ] = "info"
     log_format: Literal["console", "json"] = "console"
 
     @classmethod
@@ -69,15 +78,19 @@ def load(settings: type[S], flags: Mapping[str, object] | None = None) -> S:
     try:
         return settings(**given)  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=True)[0]
-        if not first["loc"]:
-            raise ConfigError("settings", expectation=first["msg"], value="these") from error
-        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
-        field = settings.model_fields.get(str(first["loc"][0]))
-        secret = field is not None and "Secret" in str(field.annotation)
-        value = "nothing" if first["type"] == "missing" else first.get("input")
-        raise ConfigError(
-            name,
-            expectation=first["msg"][:1].lower() + first["msg"][1:],
-            value="a secret" if secret and value != "nothing" else value,
-        ) from error
+        raise _explain(settings, error.errors(include_url=False)[0]) from error
+
+
+def _explain(settings: type[ServerSettings], fault: ErrorDetails) -> ConfigError:
+    """Name the variable, what is expected and, unless it is a secret, what came."""
+    name = str(fault["loc"][0])
+    secret = "Secret" in str(settings.model_fields[name].annotation)
+    expectation = fault["msg"][:1].lower() + fault["msg"][1:]
+    for opening in ("value error, ", "input should be ", "input should ", "string should "):
+        expectation = expectation.removeprefix(opening)
+    missing = fault["type"] == "missing"
+    return ConfigError(
+        f"{PREFIX}{name.upper()}",
+        expectation="set" if missing else expectation,
+        value=None if missing else "a secret" if secret else fault["input"],
+    )

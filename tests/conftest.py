@@ -26,7 +26,10 @@ from storage.embedded import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-for name in [name for name in os.environ if name.startswith("HOSTPULSE_")]:
+pytest_plugins = ["tests.timescale.fixtures", "tests.timescale.clients"]
+
+TEST_DATABASE_URL = "HOSTPULSE_TEST_DATABASE_URL"  # a TimescaleDB to test on
+for name in [n for n in os.environ if n.startswith("HOSTPULSE_") and n != TEST_DATABASE_URL]:
     del os.environ[name]  # a developer's settings must not reach the tests
 
 

@@ -1,0 +1,91 @@
+"""ARCHITECTURE.md states the bounds that the code has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent import batches, channel, outgoing, runner, session, uplink, workers
+from agent import buffer as agent_buffer
+from agent.collectors import CollectorSettings
+from alerting import app as alerting_app
+from alerting import outbox, worker
+from api import bodies, cadence
+from cli import children, prepare, up
+from collector_gateway import auth, claims, greeting, ingest, service, sessions, upkeep
+from storage import lateness, reading
+from storage.engines import postgres
+
+DOCUMENT = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+MIB = 1024 * 1024
+KIB = 1024
+NS = 1_000_000_000
+
+
+def count(number: int) -> str:
+    """Write a number as the document does: 20 000."""
+    return f"{number:,}".replace(",", " ")
+
+
+BUFFER = agent_buffer.BufferBounds()
+TIMEOUTS = session.Timeouts()
+STATED = {
+    "buffer": f"| {BUFFER.max_bytes // MIB} MiB and {BUFFER.max_age_s / 3600:g} h (settable) |",
+    "ranges": f"| reported ranges | {agent_buffer.MAX_DROPPED_RANGES} |",
+    "threads": f"| threads of collectors | {workers.ORDINARY_THREADS}, and one",
+    "tick": f"| one tick | {runner.COLLECT_DEADLINE_S:g} s |",
+    "mount": f"`statvfs` | {CollectorSettings().mount_timeout_s:g} s |",
+    "new batch": f"| {batches.MAX_SAMPLES} samples, {batches.MAX_BYTES // KIB} KiB (or less",
+    "announced": f"| {greeting.ANNOUNCED_MAX_SAMPLES} samples, "
+    f"{greeting.ANNOUNCED_MAX_BYTES // KIB} KiB (or less",
+    "window": f"| {outgoing.WINDOW_BATCHES}, of them {outgoing.BACKLOG_WINDOW_BATCHES} of the",
+    "welcome": f"| connecting and Welcome | {TIMEOUTS.welcome_s:g} s |",
+    "verdict": f"| a verdict | {TIMEOUTS.verdict_s:g} s |",
+    "heartbeat": f"a heartbeat after {greeting.HEARTBEAT_INTERVAL_S:g} s",
+    "keepalive": f"ping after {channel.KEEPALIVE_TIME_S} s, an answer within "
+    f"{channel.KEEPALIVE_TIMEOUT_S} s",
+    "silent peer": f"noticed within {channel.KEEPALIVE_TIME_S + channel.KEEPALIVE_TIMEOUT_S} s",
+    "reconnect": f"| {uplink.RECONNECT.initial_s:g} s, doubling to "
+    f"{uplink.RECONNECT.maximum_s:g} s, full jitter; refused by the gateway: "
+    f"{uplink.REFUSED.minimum_s:g} to {uplink.REFUSED.maximum_s:g} s |",
+    "finish": f"| {TIMEOUTS.finish_s:g} s for outstanding verdicts",
+    "batch": f"| {count(sessions.BATCH_MAX_SAMPLES)} samples, "
+    f"{sessions.BATCH_MAX_BYTES // KIB} KiB |",
+    "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {count(greeting.EPOCHS_MAX)} epochs |",
+    "in flight": f"| unsettled batches of a stream | {sessions.IN_FLIGHT_MAX} |",
+    "answers": f"| unread answers of a stream | {count(sessions.ANSWERS_MAX)} |",
+    "queue": f"| ingest queue | {count(ingest.QUEUE_MAX_BATCHES)} batches, "
+    f"{ingest.QUEUE_MAX_BYTES // MIB} MiB |",
+    "flush": f"| {count(ingest.FLUSH_MAX_BATCHES)} batches, {ingest.FLUSH_WAIT_S * 1000:g} ms for",
+    "flush time": f"{ingest.FLUSH_TIMEOUT_S:g} s in all | tried again after "
+    f"{ingest.BACKOFF.initial_s:g} s, doubling to {ingest.BACKOFF.maximum_s:g} s",
+    "tries": f"| {ingest.UNKNOWN_ERROR_TRIES} tries |",
+    "claims": f"| {count(claims.QUEUE_MAX)} waiting, {claims.BATCH_MAX} a transaction, "
+    f"{claims.CLAIM_TIMEOUT_S:g} s",
+    "post": f"| {bodies.MAX_BYTES // KIB} KiB, {bodies.TIMEOUT_S:g} s to arrive, "
+    f"{ingest.HTTP_WAIT_S:g} s to be stored |",
+    "points": f"| {count(reading.MAX_POINTS)} points;",
+    "rhythms": f"| servers whose posts' rhythm is known | {count(cadence.SERVERS_MAX)} |",
+    "keys": f"| {count(auth.REMEMBERED_MAX)} good, {count(auth.REFUSED_MAX)} refused; "
+    f"looked up again after {auth.RECHECK_NS // NS} s |",
+    "trust": f"good for {auth.TRUSTED_WITHOUT_DATABASE_NS // NS // 60} minutes after",
+    "cycle": f"| {worker.CYCLE_MAX_S:g} s, {alerting_app.CYCLE_STATEMENT_S:g} s a statement |",
+    "outage": f"| {worker.RETRY.initial_s:g} s, doubling to {worker.RETRY.maximum_s:g} s |",
+    "channels": f"| {outbox.MAX_CHANNELS_AT_ONCE}, one message each |",
+    "send": f"| {outbox.SEND_MAX_S:g} s; its lease {outbox.LEASE.total_seconds():g} s |",
+    "retries": f"| {outbox.RETRY.initial_s:g} s, doubling to {outbox.RETRY.maximum_s / 60:g} "
+    f"minutes; {outbox.MAX_AGE.total_seconds() / 3600:g} h or {outbox.MAX_ATTEMPTS} attempts |",
+    "database at start": f"| the database at start | {prepare.WAIT_S:g} s |",
+    "gateway at start": f"| the gateway at start | {up.READY_WITHIN_S:g} s |",
+    "restarts": f"{children.FAILURES_MAX} failures in {children.FAILURES_WINDOW_S:g} s |",
+    "upkeep": f"every {upkeep.MAINTENANCE_INTERVAL_S / 60:g}",
+    "partitions": f"stand-alone {postgres.DAYS_AHEAD} days ahead",
+    "lateness": f"accepted up to\n{lateness.ACCEPT_LATE.days} days late, "
+    f"kept for {lateness.RAW_RETENTION.days}.",
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_bound_is_stated_as_it_is(name: str) -> None:
+    assert STATED[name] in DOCUMENT
