@@ -393,6 +393,8 @@ class Session:
 
     def _end_as_fenced(self) -> None:
         """End a stream whose server another stream has claimed."""
+        if self._end is None:
+            log.warning("stream_fenced", server=self.server_name, reason=SUPERSEDED)
         self.end(grpc.StatusCode.ABORTED, SUPERSEDED)
 
 
