@@ -16,7 +16,8 @@ import time
 from typing import TYPE_CHECKING
 
 from agent.dropped import Dropped
-from agent.spool import Spool, SpoolUnusableError
+from agent.spool import Spool
+from agent.spool_file import SpoolUnusableError
 from agent.spool_rows import SpoolCorruptError, SpooledEpoch
 from hostpulse.v1 import telemetry_pb2
 

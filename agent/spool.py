@@ -19,13 +19,15 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from agent import spool_rows
+from agent.spool_file import (
+    PAGE_BYTES,
+    WAL_KEPT_BYTES,
+    SpoolUnusableError,
+    connect,
+    explained,
+    locked,
+)
 from agent.spool_rows import ROW_BYTES, SCHEMA, VERSION, SpoolCorruptError
-from hostpulse import errors
-
-try:
-    import fcntl
-except ImportError:  # not a Unix: nobody else is kept out there
-    fcntl = None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-PAGE_BYTES = 1024  # a batch fills its pages: little is written beside it
-WAL_KEPT_BYTES = 4 * 1024 * 1024  # a bigger WAL file is cut when it starts anew
 COLUMNS = "place, epoch, seq, time_unix_ns, monotonic_ns, samples, crc, payload"
 ROWS: dict[bool, str] = {  # by whether the newest come first
     False: f"SELECT {COLUMNS} FROM batch WHERE place > ? ORDER BY place LIMIT ?",  # noqa: S608
@@ -56,25 +56,7 @@ ON CONFLICT (epoch) DO UPDATE SET last_seq = max(last_seq, ?2),
   from_time_unix_ns = min(from_time_unix_ns, ?4), to_time_unix_ns = max(to_time_unix_ns, ?4)
 """
 PLACE_MAX = (1 << 63) - 1
-LOCK_WAIT_S = 0.25  # for the end of a checkpoint; nobody else writes
 CHECKED_AT_ONCE = 64  # batches
-# Result codes (https://www.sqlite.org/rescode.html) of a disk or directory that does not serve.
-UNUSABLE = frozenset(
-    {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
-
-
-class SpoolUnusableError(errors.Retryable):
-    """The disk is full or read-only, the directory forbidden, or another agent has the spool."""
 
 
 class Spool:
@@ -93,12 +75,12 @@ class Spool:
         self.path = path
         self._lock = -1
         self._connection: sqlite3.Connection | None = None
-        with _explained():
+        with explained():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not as_found:
-                self._lock = _locked(path.with_suffix(".lock"))
+                self._lock = locked(path.with_suffix(".lock"))
             try:
-                self._connection = _connect(path)
+                self._connection = connect(path)
                 if not as_found:
                     self._prepare()
             except BaseException:
@@ -118,7 +100,7 @@ class Spool:
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
         """Do all of a block or nothing."""
-        with _explained():
+        with explained():
             self._sql.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -132,7 +114,7 @@ class Spool:
         """Add a batch; in a transaction."""
         numbers = (batch.epoch, batch.seq, batch.time_unix_ns, batch.monotonic_ns, batch.samples)
         crc = spool_rows.crc(numbers, batch.payload)
-        with _explained():
+        with explained():
             self._sql.execute(
                 "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (place, *numbers, crc, batch.payload),
@@ -141,13 +123,13 @@ class Spool:
 
     def keep_epoch(self, epoch: SpooledEpoch) -> None:
         """Add what is known of an epoch; in a transaction."""
-        with _explained():
+        with explained():
             for moment in (epoch.from_time_unix_ns, epoch.to_time_unix_ns):
                 self._sql.execute(PUT_EPOCH, (epoch.epoch, epoch.last_seq, epoch.boot_id, moment))
 
     def remove(self, places: Iterable[int]) -> None:
         """Remove batches; in a transaction."""
-        with _explained():
+        with explained():
             self._sql.executemany(
                 "DELETE FROM batch WHERE place = ?", ((place,) for place in places)
             )
@@ -158,7 +140,7 @@ class Spool:
             (d.epoch, d.first_seq, d.last_seq, d.from_time_unix_ns, d.to_time_unix_ns, d.reason)
             for d in ranges
         ]
-        with _explained():
+        with explained():
             self._sql.execute("DELETE FROM dropped")
             self._sql.executemany("INSERT INTO dropped VALUES (?, ?, ?, ?, ?, ?)", rows)
 
@@ -193,14 +175,14 @@ class Spool:
         return list(self._readable("SELECT * FROM dropped", spool_rows.read_dropped))
 
     def _readable(self, statement: str, read: Callable[[tuple[Any, ...]], T]) -> Generator[T]:
-        with contextlib.suppress(SpoolCorruptError, SpoolUnusableError), _explained():
+        with contextlib.suppress(SpoolCorruptError, SpoolUnusableError), explained():
             for row in self._sql.execute(statement):
                 with contextlib.suppress(SpoolCorruptError):
                     yield read(row)
 
     def forget_finished_epochs(self) -> None:
         """Remove what is known of epochs that have nothing here any more; in a transaction."""
-        with _explained():
+        with explained():
             self._sql.execute(
                 "DELETE FROM epoch"
                 " WHERE epoch NOT IN (SELECT epoch FROM batch UNION SELECT epoch FROM dropped)"
@@ -288,7 +270,7 @@ class Spool:
         Whoever writes first after a whole checkpoint begins the WAL anew and waits for its header
         to be on disk: that is done here, too, so that `insert` never waits.
         """
-        with _explained(), contextlib.closing(_connect(self.path)) as connection:
+        with explained(), contextlib.closing(connect(self.path)) as connection:
             answer = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             _, in_wal, written = answer
             if in_wal == written:
@@ -297,7 +279,7 @@ class Spool:
     def _prepare(self) -> None:
         ((version,),) = self._all("PRAGMA user_version")
         if version == 0 and not self._all("SELECT 1 FROM sqlite_master"):
-            with _explained():
+            with explained():
                 self._sql.executescript(f"BEGIN;{SCHEMA}COMMIT;")
         elif version != VERSION:
             raise SpoolCorruptError(f"expected version {VERSION}, got {version}")
@@ -309,58 +291,5 @@ class Spool:
         return self._connection
 
     def _all(self, statement: str, values: tuple[int, ...] = ()) -> list[Any]:
-        with _explained():
+        with explained():
             return self._sql.execute(statement, values).fetchall()
-
-
-@contextlib.contextmanager
-def _explained() -> Generator[None]:
-    """Turn what SQLite and the system say into our two errors."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        torn = code == sqlite3.SQLITE_IOERR_SHORT_READ
-        kind = SpoolUnusableError if code & 0xFF in UNUSABLE and not torn else SpoolCorruptError
-        raise kind(str(error)) from error
-    except OSError as error:
-        raise SpoolUnusableError(str(error)) from error
-    except (OverflowError, UnicodeDecodeError) as error:
-        raise SpoolCorruptError(str(error)) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        for pragma in (
-            f"page_size = {PAGE_BYTES}",
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "wal_autocheckpoint = 0",
-            f"journal_size_limit = {WAL_KEPT_BYTES}",
-            "cache_size = -512",  # kibibytes
-            "cell_size_check = ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _locked(path: Path) -> int:
-    """Open and lock a file; return its descriptor.
-
-    Raises:
-        SpoolUnusableError: Another agent holds it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    if fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise SpoolUnusableError(f"another agent uses {path.parent}") from error
-    return descriptor

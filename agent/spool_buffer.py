@@ -6,11 +6,9 @@ put ─▶ Spool ──────── the disk is full or read-only ──�
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from agent import quarantine
@@ -24,18 +22,21 @@ from agent.buffer import (
     Places,
     given_up,
 )
+from agent.checkpoints import CHECK_INTERVAL_S, Checkpoints
 from agent.dropped import DroppedRanges
-from agent.spool import Spool, SpoolUnusableError
+from agent.spool_file import SpoolUnusableError
 from agent.spool_rows import Head, SpoolCorruptError, cost_bytes
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from typing import TypeVar
 
     from agent.batches import BufferedBatch, NumberedBatch
     from agent.dropped import Dropped
+    from agent.spool import Spool
     from hostpulse.backoff import Pause
 
     T = TypeVar("T")
@@ -44,12 +45,6 @@ FILE = "spool/spool.db"
 EPOCHS_MAX = 500  # of former processes; a gateway lets a Hello announce 1 000
 SETTLED_MAX = 256  # removed together with the next batch, or when there are so many
 RETRY_S = 60.0  # between two attempts to have a spool (again)
-CHECK_INTERVAL_S = 5.0
-# A checkpoint waits for the disk three times: the WAL, the file, the header of the next WAL.
-CHECKPOINT_IDLE_S = 300.0  # with nothing in the spool but what is on its way
-CHECKPOINT_BACKLOG_S = 60.0
-BACKLOG_BATCHES = 16
-WAL_MAX_BYTES = 8 * 1024 * 1024  # then a checkpoint is made in any case
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +78,6 @@ class SpoolBuffer:
         self._batches = self._bytes = self._dropped_samples = 0
         self._retry_ns = 0
         self._problem = ""
-        self._checkpointed_s = time.monotonic()
         self._open()
 
     @property
@@ -177,15 +171,15 @@ class SpoolBuffer:
 
     async def keep(self, stop: asyncio.Event, pause: Pause) -> None:
         """Have what was put reach the disk now and then, until the stop."""
+        checkpoints = Checkpoints()
         while not await pause(CHECK_INTERVAL_S, stop):
             spool = self._spool
-            if spool is None or not self._is_checkpoint_due(spool):
+            if spool is None or not checkpoints.is_due(spool, batches=self._batches):
                 continue
-            self._checkpointed_s = time.monotonic()
             if not self._batches:
                 self._try(lambda each: each.give_back())
             try:
-                await asyncio.to_thread(spool.checkpoint)
+                await checkpoints.make(spool)
             except (SpoolUnusableError, SpoolCorruptError) as error:
                 self._note(str(error))
 
@@ -217,13 +211,6 @@ class SpoolBuffer:
         if self._problem and self._spool is not None:
             self._problem = ""
             log.info("spool_usable_again", extra={"path": str(self._path)})
-
-    def _is_checkpoint_due(self, spool: Spool) -> bool:
-        wal_bytes = spool.wal_bytes()
-        backlog = self._batches >= BACKLOG_BATCHES
-        wait_s = CHECKPOINT_BACKLOG_S if backlog else CHECKPOINT_IDLE_S
-        late = time.monotonic() - self._checkpointed_s >= wait_s
-        return wal_bytes >= WAL_MAX_BYTES or (wal_bytes > 0 and late)
 
     def _spooled(self, spool: Spool, batch: NumberedBatch) -> bool:
         """Write a batch and what follows from it, all in one transaction; returns True."""

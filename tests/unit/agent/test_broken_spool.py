@@ -150,7 +150,7 @@ FLIPS = st.lists(
 
 
 @settings(
-    max_examples=int(os.environ.get("HOSTPULSE_TEST_FLIPS", "120")),
+    max_examples=int(os.environ.get("HOSTPULSE_TEST_FLIPS", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -179,7 +179,7 @@ def test_bits_that_flipped_lose_no_more_than_they_hit_and_never_stop_the_agent(
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

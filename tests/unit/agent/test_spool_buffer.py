@@ -199,10 +199,10 @@ def sqlite_full() -> Exception:
     """The error that SQLite really raises, translated as the spool does."""
     connection = sqlite3.connect(":memory:")
     connection.execute("PRAGMA max_page_count = 1")
-    from agent.spool import _explained
+    from agent.spool_file import explained
 
     try:
-        with _explained():
+        with explained():
             connection.execute("CREATE TABLE t (x)")
             connection.executemany("INSERT INTO t VALUES (?)", [("x" * 5000,)] * 10)
     except Exception as error:

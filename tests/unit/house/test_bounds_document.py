@@ -9,6 +9,7 @@ import pytest
 from agent import (
     batches,
     channel,
+    checkpoints,
     dropped,
     outgoing,
     quarantine,
@@ -57,7 +58,7 @@ STATED = {
     "spool": f"| spool | {SPOOL.max_bytes // MIB} MiB and {SPOOL.max_age_s / 3600:g} h (settable), "
     f"{spool_buffer.EPOCHS_MAX} epochs",
     "broken files": f"| broken spool files kept | {quarantine.KEPT_FILES} |",
-    "checkpoint": f"checkpoint every {spool_buffer.CHECKPOINT_IDLE_S / 60:g} minutes",
+    "checkpoint": f"checkpoint every {checkpoints.CHECKPOINT_IDLE_S / 60:g} minutes",
     "ranges": f"| reported ranges | {dropped.MAX_DROPPED_RANGES} |",
     "threads": f"| threads of collectors | {workers.ORDINARY_THREADS}, and one",
     "tick": f"| one tick | {runner.COLLECT_DEADLINE_S:g} s |",
