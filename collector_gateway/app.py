@@ -107,9 +107,16 @@ class Gateway:
             authenticator = Authenticator(query_pool, clock=self._clock)
             sessions = Sessions()
             claims = Claims(claim_pool, gateway=f"{socket.gethostname()}:{os.getpid()}")
+            upkeep = Upkeep(
+                dsn,
+                query_pool=query_pool,
+                stalled_s=lambda: ingest.stalled_s,
+                metrics=self.metrics,
+            )
             ingest = Ingest(
                 flush_pool,
                 session_of=sessions.token_of,
+                repair=upkeep.repair,
                 metrics=self.metrics,
             )
             service = TelemetryService(
@@ -122,7 +129,6 @@ class Gateway:
                 metrics=self.metrics,
                 clock=self._clock,
             )
-            upkeep = Upkeep(dsn, query_pool=query_pool, ingest=ingest, metrics=self.metrics)
             web = self._web(
                 Services(
                     query_pool=query_pool,

@@ -33,6 +33,7 @@ FLUSH_WAIT_S = 0.05  # for company: one commit serves everybody who comes within
 FLUSH_TIMEOUT_S = 30.0  # client side, above the pool's statement timeout
 ACQUIRE_TIMEOUT_S = 5.0
 UNKNOWN_ERROR_TRIES = 5  # before a batch is parked
+REPAIR_WITHIN_S = 60.0  # of missing partitions, before a batch is parked
 HTTP_WAIT_S = 10.0
 BACKOFF = backoff.BackoffPolicy(initial_s=0.2, maximum_s=5.0)
 
@@ -63,14 +64,21 @@ class Ingest:
     Args:
         pool: for flushes only.
         session_of: the fencing token that this gateway holds for a server now.
+        repair: asks for maintenance at once, where there is no partition for a row.
         metrics: counters of this process.
     """
 
     def __init__(
-        self, pool: Pool, *, session_of: Callable[[int], UUID | None], metrics: Metrics
+        self,
+        pool: Pool,
+        *,
+        session_of: Callable[[int], UUID | None],
+        repair: Callable[[], None],
+        metrics: Metrics,
     ) -> None:
         self._pool = pool
         self._session_of = session_of
+        self._repair = repair
         self._metrics = metrics
         self._lanes = Lanes()
         self._arrived = asyncio.Event()
@@ -164,7 +172,10 @@ class Ingest:
             except Exception as error:
                 verdict = classify(error)
                 self._report(error, verdict, len(work))
-                if verdict is Verdict.RETRY:
+                if verdict is Verdict.REPAIR:
+                    self._repair()
+                    verdict = Verdict.PARK if self.stalled_s > REPAIR_WITHIN_S else Verdict.WAIT
+                elif verdict is Verdict.RETRY:
                     tries += 1
                     verdict = Verdict.PARK if tries >= UNKNOWN_ERROR_TRIES else Verdict.WAIT
                 if verdict is not Verdict.WAIT:

@@ -13,7 +13,8 @@ from storage import database, maintenance, schema
 from storage.errors import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collector_gateway.ingest import Ingest
+    from collections.abc import Callable
+
     from collector_gateway.metrics import Metrics
     from storage.database import Pool
 
@@ -32,22 +33,34 @@ class Upkeep:
     Args:
         dsn: for connections of its own.
         query_pool: for asking how it is.
-        ingest: whose stalls make the process not ready.
+        stalled_s: for how long ingest has been failing; makes the process not ready.
         metrics: of this process.
     """
 
-    def __init__(self, dsn: str, *, query_pool: Pool, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        query_pool: Pool,
+        stalled_s: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
         self._dsn = dsn
         self._query_pool = query_pool
-        self._ingest = ingest
+        self._stalled_s = stalled_s
         self._metrics = metrics
         self._problem: str | None = "the database has not answered yet"
         self._maintenance_age_s: float | None = None
+        self._due = asyncio.Event()
+
+    def repair(self) -> None:
+        """Ask for maintenance at once."""
+        self._due.set()
 
     async def readiness(self) -> Readiness:
         """Say whether this process can do its work."""
         reasons = [self._problem] if self._problem else []
-        if (stalled_s := self._ingest.stalled_s) > STALLED_S:
+        if (stalled_s := self._stalled_s()) > STALLED_S:
             reasons.append(f"ingest has been stalled for {stalled_s:.0f} s")
         return Readiness(ready=not reasons, reasons=tuple(reasons))
 
@@ -70,7 +83,8 @@ class Upkeep:
             except Exception as error:
                 self._note(f"the database does not answer: {type(error).__name__}: {error}")
             else:
-                self._note(None)
+                never = self._maintenance_age_s is None
+                self._note("partitions have not been made yet" if never else None)
             self._metrics.maintenance_age_seconds.set(self._maintenance_age_s or 0.0)
             if await backoff.pause(WATCH_INTERVAL_S, stop):
                 return
@@ -94,8 +108,20 @@ class Upkeep:
             else:
                 if done:
                     log.info("maintained", steps=len(done), first=done[0], last=done[-1])
-            if await backoff.pause(delay_s, stop):
+            if await self._pause(delay_s, stop):
                 return
+
+    async def _pause(self, delay_s: float, stop: asyncio.Event) -> bool:
+        """Wait until it is time, or maintenance is asked for; True when it was the stop."""
+        waiting = [
+            asyncio.create_task(stop.wait(), name="maintain stop"),
+            asyncio.create_task(self._due.wait(), name="maintain due"),
+        ]
+        await asyncio.wait(waiting, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        self._due.clear()
+        return stop.is_set()
 
     def _note(self, problem: str | None) -> None:
         """Keep what is wrong, and log it when it is news."""

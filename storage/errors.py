@@ -27,6 +27,7 @@ class Verdict(StrEnum):
     """What to do with the batches of a transaction that failed."""
 
     WAIT = "wait"  # nothing is wrong with them: try until the database is back
+    REPAIR = "repair"  # the tables have no room for this time: maintain them, then try again
     RETRY = "retry"  # not understood: try a few times, then park
     PARK = "park"  # the schema refuses them: keep the bytes where people can see them
     REJECT = "reject"  # the values can't be stored, whatever we do
@@ -36,7 +37,7 @@ class Verdict(StrEnum):
 _VERDICTS = {
     "08": Verdict.WAIT,  # connection exception
     "22": Verdict.REJECT,  # data exception
-    "23": Verdict.PARK,  # integrity constraint violation, also: no partition for this time
+    "23": Verdict.PARK,  # integrity constraint violation
     "25P02": Verdict.WAIT,  # in failed transaction
     "25P03": Verdict.WAIT,  # idle in transaction timeout: we were frozen
     "25006": Verdict.WAIT,  # read-only: a standby, or a full disk's protection
@@ -52,6 +53,8 @@ def classify(error: BaseException) -> Verdict:
     """Say what to do after `error`; what is not understood is retried, then parked, never lost."""
     if isinstance(error, asyncpg.PostgresError):
         state: str = error.sqlstate or ""
+        if isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name:
+            return Verdict.REPAIR  # no constraint of anybody's: there is no partition for a row
         for length in (5, 2):
             if (verdict := _VERDICTS.get(state[:length])) is not None:
                 return verdict

@@ -150,6 +150,21 @@ async def test_what_the_database_refuses_is_parked_and_the_others_are_stored(har
     assert await connection.fetchval("SELECT reason FROM ingest_gap") == "parked"
 
 
+async def test_a_missing_partition_is_made_and_nothing_is_parked(harness, connection):
+    """A gateway that was off longer than partitions are made ahead finds none for today."""
+    today = await connection.fetchval("SELECT to_char(now(), 'YYYYMMDD')")
+    async with harness.stream() as agent:
+        await agent.hello()
+        await agent.send_batch(1)
+        await agent.ack()
+        await connection.execute(f"DROP TABLE hostpulse_internal.cpu_{today}")
+        await agent.send_batch(2)
+        assert (await agent.ack()).status == pb.BATCH_STATUS_COMMITTED
+
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 1
+    assert await connection.fetchval("SELECT count(*) FROM dead_letter") == 0
+
+
 async def test_garbage_ends_only_its_own_stream(harness):
     async with harness.stream() as good, harness.stream(epoch=6) as bad:
         await good.hello("good")

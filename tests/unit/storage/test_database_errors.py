@@ -7,6 +7,12 @@ from hostpulse import errors
 from storage.errors import Verdict, classify
 
 
+def constraint_violation() -> asyncpg.CheckViolationError:
+    error = asyncpg.CheckViolationError("somebody's rule")
+    error.constraint_name = "their_rule"
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
@@ -28,7 +34,8 @@ from storage.errors import Verdict, classify
         (asyncpg.CharacterNotInRepertoireError("nul"), Verdict.REJECT),
         (asyncpg.DataError("not encoded"), Verdict.REJECT),
         (OverflowError("int too big"), Verdict.REJECT),
-        (asyncpg.CheckViolationError("no partition"), Verdict.PARK),
+        (asyncpg.CheckViolationError("no partition"), Verdict.REPAIR),
+        (constraint_violation(), Verdict.PARK),
         (asyncpg.UndefinedTableError("gone"), Verdict.RETRY),
         (asyncpg.InternalServerError("bug"), Verdict.RETRY),
         (RuntimeError("never seen"), Verdict.RETRY),
