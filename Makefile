@@ -4,7 +4,7 @@ BIN := .venv/bin
 MESSAGES := hostpulse/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-integration test-e2e check fmt proto proto-check lock clean
+.PHONY: help up test test-unit test-integration test-e2e chaos check fmt proto proto-check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test-integration: .venv/dev.stamp ## Run the tests against a real database and r
 
 test-e2e: .venv/dev.stamp ## Run the tests of the whole system with real processes
 	$(BIN)/pytest tests/e2e
+
+chaos: .venv/dev.stamp ## Kill, freeze and cut everything at random, FAULTS times (60), then compare the books
+	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos -rP
 
 check: .venv/dev.stamp proto-check ## Run the linters, the type checker and the import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The composition root of the agent: builds the parts, wires them, runs them until the stop.
 
-collectors ─▶ Runner ─ Tick ▶ split, number ─▶ Buffer ─▶ Uplink ═▶ gateway
+collectors ─▶ Runner ─ Tick ▶ split, number ─▶ SpoolBuffer ─▶ Uplink ═▶ gateway
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent import batches, collectors, identity
-from agent.buffer import MemoryBuffer
 from agent.counters import Counters
 from agent.health import ClockOffset, Health
 from agent.journal import Journal
 from agent.runner import Runner
 from agent.session import Timeouts
+from agent.spool_buffer import SpoolBuffer
 from agent.uplink import Uplink, UplinkSettings
 from hostpulse import backoff, lifecycle
 from hostpulse.clock import SystemClock
@@ -70,7 +70,7 @@ async def run(
     timeouts: Timeouts | None = None,
     journal: Path | None = None,
 ) -> None:
-    """Run the agent until the stop; what then has no verdict is lost, and said to be.
+    """Run the agent until the stop; what then has no verdict waits in the spool.
 
     Args:
         settings: What to do.
@@ -85,7 +85,10 @@ async def run(
     clock = SystemClock()
     host = identity.read(settings.data_dir)
     numbering = batches.Numbering(boot_id=host.boot_id)
-    buffer, counters, offset = MemoryBuffer(settings.buffer), Counters(), ClockOffset(clock)
+    buffer = SpoolBuffer(
+        settings.data_dir, boot_id=host.boot_id, bounds=settings.spool, memory=settings.buffer
+    )
+    counters, offset = Counters(), ClockOffset(clock)
     uplink = Uplink(
         UplinkSettings(
             gateways=settings.gateways,
@@ -127,14 +130,23 @@ async def run(
         )
         try:
             await lifecycle.run_until_stopped(
-                {"runner": runner.run(stop), "uplink": uplink.run(stop)}, stop, grace_s=STOP_GRACE_S
+                {
+                    "runner": runner.run(stop),
+                    "uplink": uplink.run(stop),
+                    "spool": buffer.keep(stop, backoff.pause),
+                },
+                stop,
+                grace_s=STOP_GRACE_S,
             )
         finally:
+            buffer.close()
             _say_what_is_left(buffer)
 
 
 def _say_what_is_left(buffer: Buffer) -> None:
     left = buffer.stats()
-    if left.batches:
-        log.error("unsent_batches_lost", extra={"batches": left.batches, "bytes": left.bytes})
+    if left.unspooled:
+        log.error("unsent_batches_lost", extra={"batches": left.unspooled})
+    if left.batches > left.unspooled:
+        log.info("unsent_batches_spooled", extra={"batches": left.batches - left.unspooled})
     log.info("agent_stopped")

@@ -77,6 +77,14 @@ class NumberedBatch:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferedBatch:
+    """A batch and its place in the order of arrival; places rise and are never reused."""
+
+    place: int
+    batch: NumberedBatch
+
+
 def split(tick: Tick, limits: BatchLimits) -> Iterator[telemetry_pb2.MetricBatch]:
     """Yield batches that hold every sample of the tick once; none for a tick without samples.
 

@@ -2,63 +2,66 @@
 
 A batch leaves on a verdict of a gateway, or because the buffer is full or the batch too old: then
 the oldest goes first, its samples are counted, and a DroppedRange remembers it until a gateway has
-been told. A disk spool can stand behind the same interface.
+been told. `agent.spool_buffer` keeps the same on disk.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from agent.batches import BufferedBatch
+from agent.dropped import Dropped, DroppedRanges
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from agent import batches
+    from agent.spool_rows import Head
 
 NS_PER_S = 1_000_000_000
+LIVE_MAX_BATCHES = 64
 ENTRY_BYTES = 400  # what Python needs for an entry beside its payload, about
-MAX_DROPPED_RANGES = 256  # beyond, neighbours are joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferBounds:
     """How much is kept for how long."""
 
-    max_bytes: int = 64 * 1024 * 1024
+    max_bytes: int = 32 * 1024 * 1024
     max_age_s: float = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferedBatch:
-    """A batch and its place in the order of arrival; places rise and are never reused."""
-
-    place: int
-    batch: batches.NumberedBatch
+SPOOL = BufferBounds(max_bytes=256 * 1024 * 1024)  # on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferStats:
-    """What is kept now, and how many samples were ever given up."""
+    """What is kept now, and how many samples were ever given up.
+
+    Attributes:
+        unspooled: Those of the batches that would not outlive this process.
+    """
 
     batches: int
     bytes: int
     dropped_samples: int
+    unspooled: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """Numbers from first to last that were given up, and the times they were taken at."""
+class Places:
+    """Gives out places, from 1."""
 
-    epoch: int
-    first_seq: int
-    last_seq: int
-    from_time_unix_ns: int
-    to_time_unix_ns: int
-    reason: telemetry_pb2.DropReason
+    def __init__(self) -> None:
+        self.last = 0
+
+    def next(self) -> int:
+        """Return the next place."""
+        self.last += 1
+        return self.last
 
 
 class Buffer(Protocol):
@@ -75,6 +78,17 @@ class Buffer(Protocol):
     @property
     def dropped(self) -> Sequence[Dropped]:
         """What was given up and not yet reported, the oldest first."""
+        ...
+
+    def epochs(self) -> Sequence[telemetry_pb2.EpochState]:
+        """Return how far the epochs of former processes got of which something is kept."""
+        ...
+
+    def live_after(self, since_monotonic_ns: int) -> int:
+        """Return the place after which everything was taken in this boot since a moment.
+
+        Looks at the newest LIVE_MAX_BATCHES only: what is before them is no news any more.
+        """
         ...
 
     def put(self, batch: batches.NumberedBatch) -> None:
@@ -103,17 +117,23 @@ class Buffer(Protocol):
 
 
 class MemoryBuffer:
-    """The buffer of an agent without a disk spool: a crash or a reboot loses what is in it."""
+    """Keeps batches in memory: a crash or a reboot loses what is in it.
 
-    def __init__(self, bounds: BufferBounds | None = None) -> None:
+    Args:
+        bounds: How much is kept for how long.
+        places: Where places come from, if others draw from there, too.
+    """
+
+    def __init__(self, bounds: BufferBounds | None = None, *, places: Places | None = None) -> None:
         self._bounds = bounds or BufferBounds()
+        self._places_given = places or Places()
         # Ordered by place. An OrderedDict, because deleting from the front of a dict and then
         # reading its front again costs a walk over everything that was deleted.
         self._by_place: OrderedDict[int, batches.NumberedBatch] = OrderedDict()
         self._places: dict[tuple[int, int], int] = {}
         self._bytes = 0
         self._dropped_samples = 0
-        self._dropped: list[Dropped] = []
+        self._dropped = DroppedRanges()
         self._last_place = 0
 
     @property
@@ -124,7 +144,20 @@ class MemoryBuffer:
     @property
     def dropped(self) -> Sequence[Dropped]:
         """What was given up and not yet reported, the oldest first."""
-        return tuple(self._dropped)
+        return self._dropped.all
+
+    def epochs(self) -> Sequence[telemetry_pb2.EpochState]:
+        """Return nothing: what is kept is of this process."""
+        return ()
+
+    def live_after(self, since_monotonic_ns: int) -> int:
+        """Return the place after which everything was taken since a moment."""
+        place = self._last_place
+        for each, batch in islice(reversed(self._by_place.items()), LIVE_MAX_BATCHES):
+            if batch.monotonic_ns < since_monotonic_ns:
+                break
+            place = each - 1
+        return place
 
     def put(self, batch: batches.NumberedBatch) -> None:
         """Keep a batch, dropping first what is too old, then the oldest of what is too much.
@@ -134,7 +167,7 @@ class MemoryBuffer:
         horizon_ns = batch.monotonic_ns - round(self._bounds.max_age_s * NS_PER_S)
         while self._by_place and self._oldest().monotonic_ns < horizon_ns:
             self._drop_oldest(telemetry_pb2.DROP_REASON_TOO_OLD)
-        self._last_place += 1
+        self._last_place = self._places_given.next()
         self._by_place[self._last_place] = batch
         self._places[batch.epoch, batch.seq] = self._last_place
         self._bytes += _cost(batch)
@@ -174,13 +207,15 @@ class MemoryBuffer:
 
     def reported(self, dropped: Dropped) -> None:
         """Forget a range that a gateway knows of; one that has grown since is kept."""
-        if dropped in self._dropped:
-            self._dropped.remove(dropped)
+        self._dropped.forget(dropped)
 
     def stats(self) -> BufferStats:
         """Return what is kept now."""
         return BufferStats(
-            batches=len(self._by_place), bytes=self._bytes, dropped_samples=self._dropped_samples
+            batches=len(self._by_place),
+            bytes=self._bytes,
+            dropped_samples=self._dropped_samples,
+            unspooled=len(self._by_place),
         )
 
     def _oldest(self) -> batches.NumberedBatch:
@@ -190,45 +225,20 @@ class MemoryBuffer:
         batch = self._oldest()
         self.settle(batch.epoch, batch.seq)
         self._dropped_samples += batch.samples
-        self._remember(batch, reason)
+        self._dropped.add(given_up(batch, reason))
 
-    def _remember(self, batch: batches.NumberedBatch, reason: telemetry_pb2.DropReason) -> None:
-        """Add a batch to the ranges, merged into its neighbour where there is one.
 
-        Past MAX_DROPPED_RANGES it is merged over the hole of what was committed in between: a
-        gateway takes what it has committed off a range, so nothing is reported wrongly, and the
-        list has a bound.
-        """
-        new = Dropped(
-            epoch=batch.epoch,
-            first_seq=batch.seq,
-            last_seq=batch.seq,
-            from_time_unix_ns=batch.time_unix_ns,
-            to_time_unix_ns=batch.time_unix_ns,
-            reason=reason,
-        )
-        crowded = len(self._dropped) >= MAX_DROPPED_RANGES
-        for at in reversed(range(len(self._dropped))):
-            known = self._dropped[at]
-            same = known.epoch == new.epoch and known.reason == new.reason
-            if same and (crowded or known.last_seq + 1 == new.first_seq):
-                self._dropped[at] = _joined(known, new)
-                return
-            if not crowded:
-                break
-        self._dropped.append(new)
+def given_up(batch: batches.NumberedBatch | Head, reason: telemetry_pb2.DropReason) -> Dropped:
+    """Return the range of one batch."""
+    return Dropped(
+        epoch=batch.epoch,
+        first_seq=batch.seq,
+        last_seq=batch.seq,
+        from_time_unix_ns=batch.time_unix_ns,
+        to_time_unix_ns=batch.time_unix_ns,
+        reason=reason,
+    )
 
 
 def _cost(batch: batches.NumberedBatch) -> int:
     return len(batch.payload) + ENTRY_BYTES
-
-
-def _joined(one: Dropped, other: Dropped) -> Dropped:
-    return replace(
-        one,
-        first_seq=min(one.first_seq, other.first_seq),
-        last_seq=max(one.last_seq, other.last_seq),
-        # The wall clock may have stepped back in between.
-        from_time_unix_ns=min(one.from_time_unix_ns, other.from_time_unix_ns),
-        to_time_unix_ns=max(one.to_time_unix_ns, other.to_time_unix_ns),
-    )

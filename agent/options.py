@@ -225,13 +225,23 @@ OPTIONS: Sequence[Option] = (
         help="speeds that drivers do not know, like eth0=1000",
     ),
     Option(
+        name="spool_max_bytes",
+        parse=whole(1024 * 1024, 64 * 1024**3, "bytes"),
+        help="how much is kept on disk while no gateway answers (default: 268435456)",
+    ),
+    Option(
+        name="spool_max_age_s",
+        parse=number(60, 6 * 24 * 3600, "seconds"),
+        help="how long it is kept there (default: 86400)",
+    ),
+    Option(
         name="buffer_max_bytes",
         parse=whole(1024 * 1024, 4 * 1024**3, "bytes"),
-        help="how much is kept while no gateway answers (default: 67108864)",
+        help="how much is kept in memory where the disk does not serve (default: 33554432)",
     ),
     Option(
         name="buffer_max_age_s",
         parse=number(60, 6 * 24 * 3600, "seconds"),
-        help="how long it is kept (default: 86400)",
+        help="how long it is kept there (default: 86400)",
     ),
 )

@@ -1,8 +1,12 @@
 """What goes out next on one stream, and what its verdicts mean for the buffer. No I/O.
 
-new batches ──┐  first                       ┌─▶ settled: the batch leaves the buffer
-backlog ──────┼──▶ next_request() … verdict ─┤
-DroppedRange ─┘  window of what is unacked   └─▶ proof that what was written before arrived
+new batches, LIVE ──────┐  first                       ┌─▶ settled: the batch leaves the buffer
+backlog, for a credit ──┼──▶ next_request() … verdict ─┤
+DroppedRange ───────────┘  window of what is unacked   └─▶ proof that what was before arrived
+
+New is what was taken within LIVE_AGE_S of the stream's start, and all that comes later. The rest is
+the backlog: it goes in the BACKFILL lane, oldest first, as far as the gateway's credits allow. A
+gateway that knows no lanes gets it as LIVE, within the window alone.
 """
 
 from __future__ import annotations
@@ -13,15 +17,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent import envelope
+from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
-    from agent.buffer import Buffer, BufferedBatch, Dropped
+    from collections.abc import Collection
+
+    from agent.batches import BufferedBatch
+    from agent.buffer import Buffer
     from agent.counters import Counters
+    from agent.dropped import Dropped
     from hostpulse.clock import Clock
 
 WINDOW_BATCHES = 32  # written and not yet acked
 BACKLOG_WINDOW_BATCHES = 24  # of them the backlog's at most, so that a new tick never waits for it
+LIVE_AGE_S = 30.0  # a tick that a short break of the stream held up is still news
+CREDITS_MAX = 100_000  # whatever a gateway says
 MAX_CONFIG_RESULTS = 8  # answers that wait to be written; the oldest goes first
 VERDICTS = (telemetry_pb2.BATCH_STATUS_COMMITTED, telemetry_pb2.BATCH_STATUS_REJECTED)
 DETAIL_MAX = 300  # characters of a gateway's sentence that are logged
@@ -46,6 +57,7 @@ class Outgoing:
         counters: Counts verdicts.
         clock: Says when a batch was sent.
         reported_reasons: Reasons of rejection that have been logged; lives longer than a stream.
+        epochs: What Hello announced; batches of others wait for a stream that announces them.
     """
 
     def __init__(
@@ -55,12 +67,16 @@ class Outgoing:
         counters: Counters,
         clock: Clock,
         reported_reasons: set[str],
+        epochs: Collection[int],
     ) -> None:
+        self._epochs = frozenset(epochs)
         self._buffer = buffer
         self._counters = counters
         self._clock = clock
         self._reported_reasons = reported_reasons
-        self._live_place = self._backlog_end = buffer.last_place
+        fresh_ns = clock.monotonic_ns() - round(LIVE_AGE_S * NS_PER_S)
+        self._live_place = self._backlog_end = buffer.live_after(fresh_ns)
+        self._credits: int | None = None
         self._backlog_place = 0
         self._unacked: dict[tuple[int, int], Unacked] = {}
         self._ranges: dict[Dropped, int] = {}
@@ -68,6 +84,15 @@ class Outgoing:
             maxlen=MAX_CONFIG_RESULTS
         )
         self._writes = 0
+
+    def use_credits(self) -> None:
+        """Keep the backlog until the gateway gives credit for it."""
+        self._credits = 0
+
+    def credit(self, batches: int) -> None:
+        """Take the gateway's leave to send so many more batches of the backlog."""
+        if self._credits is not None:
+            self._credits = min(CREDITS_MAX, self._credits + batches)
 
     @property
     def unacked(self) -> int:
@@ -95,7 +120,7 @@ class Outgoing:
         if self._results:
             return self._written(telemetry_pb2.StreamRequest(config_result=self._results.popleft()))
         for dropped in self._buffer.dropped:
-            if dropped not in self._ranges:
+            if dropped not in self._ranges and dropped.epoch in self._epochs:
                 self._ranges[dropped] = self._writes
                 return self._written(telemetry_pb2.StreamRequest(dropped_range=_message(dropped)))
         return self._next_batch() if with_batches else None
@@ -125,25 +150,36 @@ class Outgoing:
     def _next_batch(self) -> bytes | None:
         if self.unacked >= WINDOW_BATCHES:
             return None
-        if page := self._buffer.page(after=self._live_place, limit=1):
-            self._live_place = page[0].place
-            return self._batch(page[0])
+        if fresh := self._after(self._live_place):
+            self._live_place = fresh.place
+            return self._batch(fresh, telemetry_pb2.LANE_LIVE)
         if self.unacked >= BACKLOG_WINDOW_BATCHES or self._backlog_place >= self._backlog_end:
             return None
-        page = self._buffer.page(after=self._backlog_place, limit=1)
-        if not page or page[0].place > self._backlog_end:
+        if self._credits == 0:
+            return None
+        backlog = self._after(self._backlog_place)
+        if backlog is None or backlog.place > self._backlog_end:
             self._backlog_place = self._backlog_end
             return None
-        self._backlog_place = page[0].place
-        return self._batch(page[0])
+        self._backlog_place = backlog.place
+        if self._credits is None:
+            return self._batch(backlog, telemetry_pb2.LANE_LIVE)
+        self._credits -= 1
+        return self._batch(backlog, telemetry_pb2.LANE_BACKFILL)
 
-    def _batch(self, buffered: BufferedBatch) -> bytes:
+    def _after(self, place: int) -> BufferedBatch | None:
+        """Return the next batch that this stream may carry."""
+        while page := self._buffer.page(after=place, limit=1):
+            if page[0].batch.epoch in self._epochs:
+                return page[0]
+            place = page[0].place
+        return None
+
+    def _batch(self, buffered: BufferedBatch, lane: telemetry_pb2.Lane) -> bytes:
         batch, now_ns = buffered.batch, self._clock.monotonic_ns()
         self._unacked[batch.epoch, batch.seq] = Unacked(written_ns=now_ns, number=self._writes)
         self._writes += 1
-        return envelope.batch_request(
-            batch.payload, lane=telemetry_pb2.LANE_LIVE, sent_monotonic_ns=now_ns
-        )
+        return envelope.batch_request(batch.payload, lane=lane, sent_monotonic_ns=now_ns)
 
     def _written(self, request: telemetry_pb2.StreamRequest) -> bytes:
         self._writes += 1

@@ -166,6 +166,8 @@ class Session:
                     self._outgoing.verdict(response.ack)
                 case "config":
                     self._outgoing.refuse_config(response.config)
+                case "backfill_credit":
+                    self._outgoing.credit(response.backfill_credit.batches)
                 case "drain":
                     self.drain = response.drain
                     detail = response.drain.detail[:DETAIL_MAX]

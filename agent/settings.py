@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from agent import options, sources
-from agent.buffer import BufferBounds
+from agent.buffer import SPOOL, BufferBounds
 from agent.collectors import CollectorSettings, NameFilter
 from hostpulse import errors, logs
 
@@ -55,6 +55,8 @@ class AgentSettings:
         gateways: host:port, tried in turn.
         intervals_s: Seconds between two readings, for every family that is on.
         tls: None is plaintext.
+        spool: How much is kept on disk.
+        buffer: How much is kept in memory where the disk does not serve.
     """
 
     gateways: Sequence[str]
@@ -65,6 +67,7 @@ class AgentSettings:
     log: logs.LogSettings
     intervals_s: Mapping[telemetry_pb2.Family, float]
     collectors: CollectorSettings
+    spool: BufferBounds
     buffer: BufferBounds
 
 
@@ -86,7 +89,6 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> AgentSettings:
         level_field=given.field("log_level"),
         format_field=given.field("log_format"),
     )
-    bounds = BufferBounds()
     return AgentSettings(
         gateways=gateways,
         server_name=_server_name(given),
@@ -96,10 +98,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> AgentSettings:
         log=log,
         intervals_s=_intervals(given),
         collectors=_collectors(given),
-        buffer=BufferBounds(
-            max_bytes=given.get("buffer_max_bytes", bounds.max_bytes),
-            max_age_s=given.get("buffer_max_age_s", bounds.max_age_s),
-        ),
+        spool=_bounds(given, "spool", SPOOL),
+        buffer=_bounds(given, "buffer", BufferBounds()),
     )
 
 
@@ -190,6 +190,13 @@ def _check_plaintext(given: _Given, gateways: Sequence[str]) -> None:
                 "HOSTPULSE_PLAINTEXT=allow sends the key and all data unencrypted)",
                 value=gateway,
             )
+
+
+def _bounds(given: _Given, of: str, default: BufferBounds) -> BufferBounds:
+    return BufferBounds(
+        max_bytes=given.get(f"{of}_max_bytes", default.max_bytes),
+        max_age_s=given.get(f"{of}_max_age_s", default.max_age_s),
+    )
 
 
 def _read(field: str, path: Path) -> bytes:

@@ -123,8 +123,9 @@ class Uplink:
             # types-grpcio knows the call's status methods under a narrower name.
             stream = cast("Stream", channel.open_stream(connection, self._settings.api_key))
             asked_ns = self._clock.monotonic_ns()
-            session, outgoing = self._session(stream)
-            opening = asyncio.create_task(session.open(self._hello()), name="stream-open")
+            hello = self._hello()
+            session, outgoing = self._session(stream, [each.epoch for each in hello.epochs])
+            opening = asyncio.create_task(session.open(hello), name="stream-open")
             if not await _finished_before(opening, stop):
                 return None
             self._welcomed(gateway, opening.result(), outgoing, asked_ns)
@@ -135,12 +136,13 @@ class Uplink:
                 self._counters.failed_sends += outgoing.unacked
             await connection.close()
 
-    def _session(self, stream: Stream) -> tuple[Session, Outgoing]:
+    def _session(self, stream: Stream, epochs: Sequence[int]) -> tuple[Session, Outgoing]:
         outgoing = Outgoing(
             buffer=self._buffer,
             counters=self._counters,
             clock=self._clock,
             reported_reasons=self._reported_reasons,
+            epochs=epochs,
         )
         session = Session(
             stream=stream,
@@ -159,7 +161,8 @@ class Uplink:
             boot_id=self._identity.boot_id,
             agent_version=hostpulse.__version__,
             host=self._identity.host,
-            epochs=self._numbering.states(),
+            capabilities=[telemetry_pb2.CAPABILITY_BACKFILL],
+            epochs=self._epochs(),
             epoch=self._numbering.epoch,
             time_unix_ns=self._clock.wall_ns(),
             monotonic_ns=self._clock.monotonic_ns(),
@@ -168,6 +171,12 @@ class Uplink:
                 for family, interval_s in self._settings.intervals_s.items()
             ],
         )
+
+    def _epochs(self) -> Sequence[telemetry_pb2.EpochState]:
+        """Return the epochs of former processes in the spool, then those of this one."""
+        own = {each.epoch: each for each in self._numbering.states()}
+        former = [each for each in self._buffer.epochs() if each.epoch not in own]
+        return [*former, *own.values()]
 
     def _welcomed(
         self,
@@ -192,6 +201,8 @@ class Uplink:
                 raise EpochConflictError(
                     f"seq {known} is committed, {self._numbering.last_seq} sent"
                 )
+        if telemetry_pb2.CAPABILITY_BACKFILL in welcome.capabilities:
+            outgoing.use_credits()
         if welcome.HasField("config"):
             outgoing.refuse_config(welcome.config)
         self.failing = False

@@ -13,7 +13,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 import hostpulse
-from api import access, failures, health, listing, posting, reading
+from api import access, failures, health, listing, missing, posting, reading
 
 if TYPE_CHECKING:
     from collector_gateway.services import Services
@@ -31,7 +31,7 @@ def create(services: Services) -> FastAPI:
     )
     failures.install(app)
     app.add_middleware(access.RequireKey, authenticator=services.authenticator)
-    for module in (posting, reading, listing, health):
+    for module in (posting, reading, missing, listing, health):
         app.include_router(module.router(services))
 
     async def get_document(_request: Request) -> Response:

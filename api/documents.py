@@ -51,7 +51,23 @@ GET_SERVER: dict[str, object] = {
     "parameters": [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
 }
 
+GET_LOSS: dict[str, object] = {
+    "parameters": [
+        {"name": "name", "in": "path", "required": True, "schema": _TEXT},
+        _parameter("since", "Only gaps that end then or later, RFC 3339 with an offset."),
+    ]
+}
+
 POST_METRICS: dict[str, object] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "A repeat with the same key within 24 hours is stored once.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -81,5 +97,5 @@ POST_METRICS: dict[str, object] = {
                 }
             }
         },
-    }
+    },
 }

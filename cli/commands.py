@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cli import alerts, channels, databases, keys, rules, servers
-from cli.doctor import doctor
+from cli.doctor import doctor_app
+from cli.loss import loss
 from cli.move import move
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(databases.databases_app, name="db")
 for name, group in (
+    ("doctor", doctor_app),
     ("key", keys.keys_app),
     ("server", servers.servers_app),
     ("rule", rules.rules_app),
@@ -30,7 +32,7 @@ for name, group in (
     app.add_typer(group, name=name)
 databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
-app.command("doctor")(doctor)
+app.command("loss")(loss)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import rich
 import typer
 
+from cli import parked
 from cli.connection import with_connection
 from hostpulse import errors
 from storage import database, engines, maintenance, schema, status
@@ -20,6 +21,10 @@ from storage.engines import timescale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+doctor_app = typer.Typer(invoke_without_command=True)
+doctor_app.command("parked")(parked.list_parked)
+doctor_app.command("replay")(parked.replay)
 
 MAINTENANCE_LATE_S = 4 * 3600.0
 
@@ -76,7 +81,7 @@ async def _database(connection: database.Connection) -> list[Finding]:
         Finding(
             check="parked batches",
             ok=parked == 0,
-            detail=f"{parked}; look at the column error of dead_letter" if parked else "none",
+            detail=f"{parked}; see `hostpulse doctor parked`" if parked else "none",
         ),
         Finding(check="silent servers", ok=silent == 0, detail=f"{silent}"),
         Finding(
@@ -154,8 +159,15 @@ def _gateway() -> Finding:
         return Finding(check="gateway", ok=False, detail=f"{url} does not answer: {error}")
 
 
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@doctor_app.callback()
+def doctor(
+    context: typer.Context,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Check database and gateway; exit 1 where something is wrong."""
+    if context.invoked_subcommand is not None:
+        return
     try:
         findings = [
             Finding(check="database", ok=True, detail="answers"),

@@ -25,7 +25,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from collector_gateway.auth import Authenticator
 from collector_gateway.claims import Claims
+from collector_gateway.credits import Credits
 from collector_gateway.ingest import Ingest
+from collector_gateway.lanes import BACKLOG_MAX_BATCHES
 from collector_gateway.metrics import Metrics
 from collector_gateway.service import TelemetryService
 from collector_gateway.services import Services
@@ -122,6 +124,7 @@ class Gateway:
                 authenticator=authenticator,
                 claims=claims,
                 ingest=ingest,
+                credits=Credits(BACKLOG_MAX_BATCHES),
                 query_pool=query_pool,
                 metrics=self.metrics,
                 clock=self._clock,

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from collector_gateway.clocks import to_datetime
-from collector_gateway.sessions import SEQ_MAX
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import claims
 from storage.servers import InvalidName, check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 EPOCHS_MAX = 1000
+EPOCH_MAX = (1 << 63) - 1  # a bigint
+SEQ_MAX = EPOCH_MAX - 1  # the end of a range, which is one more, must fit, too
 MACHINE_ID_MAX_CHARS = 64
 FACT_MAX_CHARS = 256
 INTERVAL_S = (1.0, 3600.0)
@@ -51,7 +53,7 @@ def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
     if len(epochs) > EPOCHS_MAX:
         raise InvalidHello(f"hello.epochs: expected at most {EPOCHS_MAX}, got {len(epochs)}")
     for epoch in epochs:
-        if not 1 <= epoch <= SEQ_MAX:
+        if not 1 <= epoch <= EPOCH_MAX:
             raise InvalidHello(f"hello.epochs: expected 1 to 2^63 - 1, got {epoch}")
     return claims.Claim(
         server_name=hello.server_name,
@@ -60,6 +62,7 @@ def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
         agent_version=_text(hello.agent_version),
         session=session,
         epochs=epochs,
+        announced={e.epoch: min(e.last_seq, SEQ_MAX) for e in hello.epochs},
         config_revision=min(hello.config_revision, SEQ_MAX),
         facts=_facts(hello.host),
         intervals_s=_intervals(hello),
@@ -82,10 +85,22 @@ def to_welcome(claimed: claims.Claimed, now_ns: int) -> pb.StreamResponse:
                 max_batch_bytes=ANNOUNCED_MAX_BYTES,
                 heartbeat_interval_s=HEARTBEAT_INTERVAL_S,
             ),
-            capabilities=[pb.CAPABILITY_CUSTOM_METRICS],
+            capabilities=[pb.CAPABILITY_BACKFILL, pb.CAPABILITY_CUSTOM_METRICS],
             time_unix_ns=now_ns,
         )
     )
+
+
+def count_backlog(hello: pb.Hello, claimed: claims.Claimed) -> int:
+    """Return how many batches the agent may still have: numbered, and not committed."""
+    return sum(
+        max(0, state.last_seq - _committed_up_to(state.last_seq, claimed.committed[state.epoch]))
+        for state in hello.epochs
+    )
+
+
+def _committed_up_to(last_seq: int, ranges: Sequence[tuple[int, int]]) -> int:
+    return sum(max(0, min(last, last_seq) - first + 1) for first, last in ranges)
 
 
 def _text(value: str) -> str:

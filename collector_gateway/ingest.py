@@ -11,29 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from collector_gateway.lanes import Lanes, Outcome, Submission, hour_of
 from hostpulse import backoff, errors
-from storage import catalog, engines, ledger
+from storage import catalog, engines, ledger, requests
 from storage.errors import Verdict, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from uuid import UUID
 
     from collector_gateway.metrics import Metrics
     from storage.database import Connection, Pool
 
 FLUSH_WAIT_S = 0.05  # for company: one commit serves everybody who comes within it
-QUEUE_MAX_BATCHES = 20_000
-QUEUE_MAX_BYTES = 64 * 1024 * 1024  # as received; rows take about ten times as much
-FLUSH_MAX_BATCHES = 2_000
 FLUSH_TIMEOUT_S = 30.0  # client side, above the pool's statement timeout
 ACQUIRE_TIMEOUT_S = 5.0
 UNKNOWN_ERROR_TRIES = 5  # before a batch is parked
@@ -49,41 +45,17 @@ VALUES ($1, $2, $3, $4, $5, $6)
 log = structlog.get_logger()
 
 
-class Outcome(Enum):
-    """What became of a submission."""
-
-    COMMITTED = auto()
-    REJECTED = auto()  # for good, and recorded as a gap where it had a number
-    PARKED = auto()  # not stored as rows, but its bytes are kept in dead_letter
-    FENCED = auto()  # another stream owns the server
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Submission:
-    """Rows of one moment that are stored together, and whom to tell.
-
-    `batch` is None for what came over HTTP. `gap` marks a batch that is refused for good: it has
-    no rows, and the gap is recorded when the ledger takes its number. `dropped` is what the agent
-    itself gave up, `touch` that it was heard from.
-    """
-
-    server_id: int
-    rows: Mapping[str, Sequence[tuple[Any, ...]]]
-    settle: Callable[[Outcome, str], None]
-    batch: ledger.BatchId | None = None
-    session: UUID | None = None
-    raw: bytes = b""
-    gap: ledger.Gap | None = None
-    dropped: ledger.Gap | None = None
-    touch: ledger.Touch
-    submitted_s: float = field(default_factory=time.monotonic)
-
-
 class _Repeat(Exception):
-    """The ledger took less than was copied: roll back and repeat without the rest."""
+    """Some of it is stored already or not ours: roll back and repeat without that."""
 
-    def __init__(self, verdicts: ledger.Verdicts) -> None:
-        self.verdicts = verdicts
+    def __init__(
+        self,
+        verdicts: ledger.Verdicts | None = None,
+        repeated: frozenset[tuple[int, str]] = frozenset(),
+    ) -> None:
+        nothing = frozenset[ledger.BatchId]()
+        self.verdicts = verdicts or ledger.Verdicts(accepted=nothing, known=nothing, fenced=nothing)
+        self.repeated = repeated
 
 
 class Ingest:
@@ -108,16 +80,14 @@ class Ingest:
         self._session_of = session_of
         self._repair = repair
         self._metrics = metrics
-        self._queue: deque[Submission] = deque()
-        self._bytes = 0
+        self._lanes = Lanes()
         self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._stop = asyncio.Event()
         self._engine: engines.Engine | None = None  # of the database; it never changes
         self._stalled_since_s: float | None = None
         self._last_problem = ""
-        metrics.queue_batches.set_function(lambda: len(self._queue))
+        metrics.queue_batches.set_function(lambda: len(self._lanes))
+        metrics.backlog_batches.set_function(lambda: self._lanes.backlog)
 
     @property
     def stalled_s(self) -> float:
@@ -126,18 +96,21 @@ class Ingest:
         return 0.0 if since is None else time.monotonic() - since
 
     async def submit(self, submission: Submission) -> None:
-        """Queue a submission; waits for room. It is settled once, by `settle`."""
-        while len(self._queue) >= QUEUE_MAX_BATCHES or self._bytes >= QUEUE_MAX_BYTES:
-            self._room.clear()
-            await self._room.wait()
-        self._queue.append(submission)
-        self._bytes += len(submission.raw)
+        """Queue a submission; waits for room in its lane. It is settled once, by `settle`."""
+        await self._lanes.put(submission)
         self._arrived.set()
 
     async def store(
-        self, *, server_id: int, rows: Mapping[str, Sequence[tuple[object, ...]]]
-    ) -> None:
+        self,
+        *,
+        server_id: int,
+        rows: Mapping[str, Sequence[tuple[object, ...]]],
+        taken: datetime,
+        request: requests.Request,
+    ) -> bool:
         """Store rows that came over HTTP: all or none, durable on return.
+
+        Returns False where the same request was stored before: these rows were not.
 
         Raises:
             Retryable: not within 10 s; they may or may not be stored yet.
@@ -156,14 +129,17 @@ class Ingest:
                         server_id=server_id,
                         rows=rows,
                         settle=settle,
+                        request=request,
+                        hour=hour_of(taken, datetime.now(UTC)),
                         touch=ledger.Touch(server_id=server_id),
                     )
                 )
                 outcome, detail = await done
         except TimeoutError as error:
             raise errors.Retryable("the database is too slow or away", after_s=5.0) from error
-        if outcome is not Outcome.COMMITTED:
+        if outcome not in {Outcome.COMMITTED, Outcome.REPEATED}:
             raise errors.Permanent(detail)
+        return outcome is Outcome.COMMITTED
 
     def stop(self) -> None:
         """Ask `run` to flush what is queued and return."""
@@ -172,22 +148,15 @@ class Ingest:
 
     async def run(self) -> None:
         """Flush until stopped; the last flushes take what is queued, if the database lets them."""
-        while not (self._stop.is_set() and not self._queue):
+        while not (self._stop.is_set() and not len(self._lanes)):
             await self._arrived.wait()
-            if not self._queue:
+            if not len(self._lanes):
                 self._arrived.clear()
                 continue
-            if len(self._queue) < FLUSH_MAX_BATCHES:
+            if not self._lanes.is_worth_a_flush:
                 await backoff.pause(FLUSH_WAIT_S, self._stop)
-            await self._flush(self._take())
-
-    def _take(self) -> list[Submission]:
-        """Take what goes into one transaction."""
-        count = min(len(self._queue), FLUSH_MAX_BATCHES)
-        taken = [self._queue.popleft() for _ in range(count)]
-        self._bytes -= sum(len(s.raw) for s in taken)
-        self._room.set()
-        return taken
+            for work in self._lanes.take():
+                await self._flush(work)
 
     async def _flush(self, work: list[Submission]) -> None:
         """Store submissions and settle each; comes back when all have a verdict."""
@@ -225,11 +194,22 @@ class Ingest:
         for submission in work:
             if submission.batch is not None:
                 numbered.setdefault(submission.batch, []).append(submission)
-        once = [s for s in work if s.batch is None or numbered[s.batch][0] is s]
+        requested: dict[tuple[int, str], Submission] = {}
+        for submission in work:
+            if submission.request_id is not None:
+                requested.setdefault(submission.request_id, submission)
+        once = [
+            s
+            for s in work
+            if (s.batch is None or numbered[s.batch][0] is s)
+            and (s.request_id is None or requested[s.request_id] is s)
+        ]
         try:
             async with connection.transaction():
                 copied = await _copy(connection, once)
                 await self._note_late(connection, once)
+                if requested:
+                    await _record_requests(connection, requested.values())
                 if numbered:
                     verdicts = await ledger.accept(
                         connection, list(numbered), self._fences(numbered)
@@ -243,12 +223,16 @@ class Ingest:
                         await ledger.give_up(connection, submission.dropped, submission.session)
                 await ledger.touch(connection, {s.server_id: s.touch for s in once}.values())
         except _Repeat as repeat:
-            return self._settle_refused(work, repeat.verdicts)
+            return self._settle_refused(work, repeat)
         self._metrics.count_stored(copied)
         self._metrics.delay_seconds.observe(time.monotonic() - work[0].submitted_s)
         for submission in work:
-            refused = submission.gap is not None
-            submission.settle(Outcome.REJECTED if refused else Outcome.COMMITTED, "")
+            if submission.gap is not None:
+                submission.settle(Outcome.REJECTED, "")
+            elif submission.request_id and requested[submission.request_id] is not submission:
+                submission.settle(Outcome.REPEATED, "")
+            else:
+                submission.settle(Outcome.COMMITTED, "")
         return []
 
     async def _note_late(self, connection: Connection, submissions: Sequence[Submission]) -> None:
@@ -277,13 +261,14 @@ class Ingest:
                     tokens[submission.server_id] = token
         return tokens
 
-    def _settle_refused(
-        self, work: list[Submission], verdicts: ledger.Verdicts
-    ) -> list[Submission]:
-        """Settle what the ledger did not accept, return the rest."""
+    def _settle_refused(self, work: list[Submission], repeat: _Repeat) -> list[Submission]:
+        """Settle what was stored before or is not ours, return the rest."""
         rest: list[Submission] = []
+        verdicts = repeat.verdicts
         for submission in work:
-            if submission.batch in verdicts.known:
+            if submission.request_id in repeat.repeated:
+                submission.settle(Outcome.REPEATED, "")
+            elif submission.batch in verdicts.known:
                 self._metrics.duplicates.inc()
                 submission.settle(Outcome.COMMITTED, "")
             elif submission.batch in verdicts.fenced:
@@ -362,6 +347,19 @@ async def _copy(connection: Connection, submissions: Sequence[Submission]) -> di
             table, records=rows, columns=catalog.TABLES[table].columns
         )
     return {table: len(rows) for table, rows in merged.items()}
+
+
+async def _record_requests(connection: Connection, submissions: Collection[Submission]) -> None:
+    """Write down HTTP requests.
+
+    Raises:
+        _Repeat: some are stored already.
+    """
+    repeated = await requests.record(
+        connection, [(s.server_id, s.request) for s in submissions if s.request is not None]
+    )
+    if repeated:
+        raise _Repeat(repeated=repeated)
 
 
 def _given_up(submission: Submission, reason: str, detail: str, outcome: Outcome) -> Submission:

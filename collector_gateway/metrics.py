@@ -39,6 +39,11 @@ class Metrics:
         self.queue_batches = Gauge(
             "hostpulse_ingest_queue_batches", "Batches waiting for a flush", registry=registry
         )
+        self.backlog_batches = Gauge(
+            "hostpulse_ingest_backlog_batches",
+            "Batches of the backlog waiting for a flush",
+            registry=registry,
+        )
         self.flush_seconds = Histogram(
             "hostpulse_flush_seconds", "One transaction", buckets=SECONDS, registry=registry
         )

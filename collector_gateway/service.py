@@ -26,6 +26,7 @@ from storage.audit import record
 if TYPE_CHECKING:
     from collector_gateway.auth import Authenticator, Principal
     from collector_gateway.claims import Claims
+    from collector_gateway.credits import Credits
     from collector_gateway.ingest import Ingest
     from collector_gateway.metrics import Metrics
     from collector_gateway.sessions import Context, Sessions
@@ -56,6 +57,7 @@ class TelemetryService:
         authenticator: of API keys.
         claims: opens streams.
         ingest: takes batches.
+        credits: leave to send backlog.
         query_pool: for the audit log and goodbyes.
         metrics: of this process.
         clock: ours.
@@ -68,6 +70,7 @@ class TelemetryService:
         authenticator: Authenticator,
         claims: Claims,
         ingest: Ingest,
+        credits: Credits,
         query_pool: Pool,
         metrics: Metrics,
         clock: Clock,
@@ -75,6 +78,7 @@ class TelemetryService:
         self._authenticator = authenticator
         self._claims = claims
         self._ingest = ingest
+        self._credits = credits
         self._query_pool = query_pool
         self._metrics = metrics
         self._clock = clock
@@ -148,6 +152,7 @@ class TelemetryService:
             claimed=answer,
             token=token,
             ingest=self._ingest,
+            credits=self._credits,
             metrics=self._metrics,
             clock=self._clock,
         )

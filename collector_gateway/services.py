@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from prometheus_client import CollectorRegistry
 
     from collector_gateway.auth import Authenticator
     from hostpulse.clock import Clock
+    from storage import requests
     from storage.database import Pool
 
 Rows = Mapping[str, Sequence[tuple[object, ...]]]
@@ -20,8 +23,12 @@ Rows = Mapping[str, Sequence[tuple[object, ...]]]
 class Store(Protocol):
     """Where samples go."""
 
-    async def store(self, *, server_id: int, rows: Rows) -> None:
+    async def store(
+        self, *, server_id: int, rows: Rows, taken: datetime, request: requests.Request
+    ) -> bool:
         """Store all rows or none, and return when they are durable.
+
+        Returns False where the same request was stored before: these rows were not.
 
         Raises:
             Retryable: not now.

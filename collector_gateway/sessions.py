@@ -18,9 +18,11 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from collector_gateway import rows
+from collector_gateway import greeting, rows
 from collector_gateway.clocks import SessionClock, to_datetime
-from collector_gateway.ingest import Outcome, Submission
+from collector_gateway.credits import Holder
+from collector_gateway.greeting import SEQ_MAX
+from collector_gateway.lanes import Outcome, Submission, hour_of
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import ledger
 from storage.lateness import ACCEPT_LATE
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
+    from collector_gateway.credits import Credits
     from collector_gateway.ingest import Ingest
     from collector_gateway.metrics import Metrics
     from hostpulse.clock import Clock
@@ -44,7 +47,6 @@ IN_FLIGHT_MAX = 256  # unanswered batches of one stream; then it is not read fur
 ANSWERS_MAX = 1024  # unread answers; an agent that lets them pile up is not there any more
 DRAIN_GRACE_S = 3.0
 SUPERSEDED = "another stream owns this server now"
-SEQ_MAX = (1 << 63) - 1
 NO_ROWS: Mapping[str, Sequence[tuple[Any, ...]]] = {}
 
 log = structlog.get_logger()
@@ -59,6 +61,7 @@ class Session:
         claimed: what the claim answered.
         token: the fencing token under which the server was claimed.
         ingest: where batches go.
+        credits: leave to send backlog.
         metrics: of this process.
         clock: ours, to compare with the agent's.
     """
@@ -71,6 +74,7 @@ class Session:
         claimed: claims.Claimed,
         token: UUID,
         ingest: Ingest,
+        credits: Credits,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -80,7 +84,13 @@ class Session:
         self.goodbye: str | None = None
         self._context = context
         self._epochs = frozenset(claimed.committed)
+        self._announced = {e.epoch: e.last_seq for e in hello.epochs}
         self._ingest = ingest
+        self._credits = credits
+        knows_lanes = pb.CAPABILITY_BACKFILL in hello.capabilities
+        self._backlog = Holder(
+            self._grant, greeting.count_backlog(hello, claimed) if knows_lanes else 0
+        )
         self._metrics = metrics
         self._clock = clock
         self._times = SessionClock(hello, clock.wall_ns(), claimed.clock_offset_ms)
@@ -99,6 +109,10 @@ class Session:
         self._answers.append(response.SerializeToString())
         self._answered.set()
 
+    def _grant(self, batches: int) -> None:
+        """Let the agent send so much more of its backlog."""
+        self.answer(pb.StreamResponse(backfill_credit=pb.BackfillCredit(batches=batches)))
+
     def end(self, code: grpc.StatusCode, detail: str) -> None:
         """End the stream from this side."""
         if self._end is None:
@@ -116,6 +130,7 @@ class Session:
 
     async def run(self) -> None:
         """Read and answer until the agent goes, or `end` is called."""
+        self._credits.join(self._backlog)
         reader = asyncio.create_task(self._read(), name=f"read {self.server_name}")
         writer = asyncio.create_task(self._write(), name=f"write {self.server_name}")
         ender = asyncio.create_task(self._ended.wait(), name=f"end {self.server_name}")
@@ -128,6 +143,7 @@ class Session:
         finally:
             for task in tasks:
                 task.cancel()
+            self._credits.leave(self._backlog)
             await asyncio.wait(tasks)
         if self._end is not None:
             await self._context.abort(*self._end)
@@ -186,11 +202,16 @@ class Session:
     async def _take(self, batch: pb.MetricBatch, data: bytes) -> None:
         """Decode a batch and submit its rows, or answer at once what is wrong with it."""
         self._metrics.batches_received.inc()
+        is_backlog = batch.lane == pb.LANE_BACKFILL
+        if is_backlog:
+            self._credits.spent(self._backlog)
+        elif batch.seq <= self._announced.get(batch.epoch, 0):
+            self._credits.unneeded(self._backlog, 1)
         if batch.epoch not in self._epochs or not 1 <= batch.seq <= SEQ_MAX:
             self._reject(
                 batch,
                 pb.REJECT_REASON_UNKNOWN_EPOCH,
-                f"epoch: expected one that Hello announced, and a seq of 1 to 2^63 - 1, "
+                f"epoch: expected one that Hello announced, and a seq of 1 to 2^63 - 2, "
                 f"got {batch.epoch}, {batch.seq}",
             )
             return
@@ -205,7 +226,8 @@ class Session:
                 f"got {samples} and {len(data)}",
             )
             return
-        oldest = to_datetime(self._clock.wall_ns()) - ACCEPT_LATE
+        now = to_datetime(self._clock.wall_ns())
+        oldest = now - ACCEPT_LATE
         if stamp.time < oldest:
             await self._give_up(
                 batch,
@@ -227,10 +249,11 @@ class Session:
         ack = pb.BatchAck(epoch=batch.epoch, seq=batch.seq, rejected=decoded.rejected)
         await self._submit(
             self._submission(
-                settle=lambda outcome, why: self._settle(ack, outcome, why),
+                settle=self._settler(batch, ack),
                 batch=self._id(batch),
                 rows=decoded.rows,
                 raw=data,
+                hour=hour_of(stamp.time, now, is_backlog=is_backlog),
             )
         )
 
@@ -251,7 +274,7 @@ class Session:
         )
         await self._submit(
             self._submission(
-                settle=lambda outcome, why: self._settle(ack, outcome, why),
+                settle=self._settler(batch, ack),
                 batch=self._id(batch),
                 gap=gap,
             )
@@ -263,6 +286,7 @@ class Session:
         if dropped.epoch not in self._epochs or not 1 <= first <= last <= SEQ_MAX:
             log.warning("dropped_range_refused", server=self.server_name, first=first, last=last)
             return
+        self._credits.unneeded(self._backlog, last - first + 1)
         gap = ledger.Gap(
             server_id=self.server_id,
             epoch=dropped.epoch,
@@ -285,6 +309,19 @@ class Session:
             detail=detail,
         )
         self.answer(pb.StreamResponse(ack=ack))
+        if batch.lane == pb.LANE_BACKFILL:
+            self._credits.settled(self._backlog)
+
+    def _settler(self, batch: pb.MetricBatch, ack: pb.BatchAck) -> Callable[[Outcome, str], None]:
+        """Return what takes the verdict on a batch."""
+        is_backlog = batch.lane == pb.LANE_BACKFILL
+
+        def settle(outcome: Outcome, why: str) -> None:
+            self._settle(ack, outcome, why)
+            if is_backlog:
+                self._credits.settled(self._backlog)
+
+        return settle
 
     def _id(self, batch: pb.MetricBatch) -> ledger.BatchId:
         """Return what makes this batch the same batch wherever it is sent."""
@@ -299,6 +336,7 @@ class Session:
         raw: bytes = b"",
         gap: ledger.Gap | None = None,
         dropped: ledger.Gap | None = None,
+        hour: int | None = None,
     ) -> Submission:
         """Make a submission of this session's server."""
         return Submission(
@@ -315,6 +353,7 @@ class Session:
             raw=raw,
             gap=gap,
             dropped=dropped,
+            hour=hour,
         )
 
     async def _submit(self, submission: Submission) -> None:
@@ -354,6 +393,8 @@ class Session:
 
     def _end_as_fenced(self) -> None:
         """End a stream whose server another stream has claimed."""
+        if self._end is None:
+            log.warning("stream_fenced", server=self.server_name, reason=SUPERSEDED)
         self.end(grpc.StatusCode.ABORTED, SUPERSEDED)
 
 

@@ -67,6 +67,23 @@ SELECT server_id, epoch FROM unnest($1::int[], $2::bigint[]) AS e (server_id, ep
 ON CONFLICT DO NOTHING
 """
 
+ANNOUNCE_EPOCHS = """
+INSERT INTO ingest_epoch (server_id, epoch, announced)
+SELECT server_id, epoch, announced FROM unnest($1::int[], $2::bigint[], $3::bigint[])
+  AS e (server_id, epoch, announced) ORDER BY server_id, epoch
+ON CONFLICT (server_id, epoch) DO UPDATE
+SET announced = greatest(ingest_epoch.announced, excluded.announced), closed_at = NULL
+"""
+
+# What an agent does not announce any more it does not have any more.
+CLOSE_EPOCHS = """
+UPDATE ingest_epoch e SET closed_at = now()
+WHERE e.server_id = ANY($1::int[]) AND e.closed_at IS NULL AND NOT EXISTS (
+  SELECT FROM unnest($1::int[], $2::bigint[]) AS a (server_id, epoch)
+  WHERE a.server_id = e.server_id AND a.epoch = e.epoch
+)
+"""
+
 READ_EPOCHS = """
 SELECT server_id, epoch, committed
 FROM ingest_ledger JOIN unnest($1::int[], $2::bigint[]) AS e (server_id, epoch)
@@ -87,7 +104,13 @@ WHERE id = $1 AND session = $2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a stream says of itself when it opens; `session` is its new fencing token."""
+    """What a stream says of itself when it opens.
+
+    Attributes:
+        session: Its new fencing token.
+        epochs: Those that it will send batches of.
+        announced: The last number given out in an epoch; nothing is 0.
+    """
 
     server_name: str
     machine_id: str
@@ -95,6 +118,7 @@ class Claim:
     agent_version: str
     session: UUID
     epochs: tuple[int, ...]
+    announced: Mapping[int, int] = field(default_factory=dict[int, int])
     config_revision: int = 0
     facts: Mapping[str, str | int | datetime | None] = field(
         default_factory=dict[str, "str | int | datetime | None"]
@@ -201,9 +225,11 @@ async def _open_epochs(
     connection: Connection, taken: Sequence[Claim], ids: Mapping[str, int]
 ) -> dict[tuple[int, int], tuple[tuple[int, int], ...]]:
     """Make ledger rows where they are missing, and read what is committed."""
-    pairs = [(ids[c.server_name], epoch) for c in taken for epoch in dict.fromkeys(c.epochs)]
-    columns = [server_id for server_id, _ in pairs], [epoch for _, epoch in pairs]
+    opened = {(ids[c.server_name], e): c.announced.get(e, 0) for c in taken for e in c.epochs}
+    columns = [server_id for server_id, _ in opened], [epoch for _, epoch in opened]
     await connection.execute(OPEN_EPOCHS, *columns)
+    await connection.execute(ANNOUNCE_EPOCHS, *columns, list(opened.values()))
+    await connection.execute(CLOSE_EPOCHS, *columns)
     rows = await connection.fetch(READ_EPOCHS, *columns)
     return {
         (row["server_id"], row["epoch"]): tuple((r.lower, r.upper - 1) for r in row["committed"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from storage import catalog, engines, retention
+from storage import catalog, engines, losses, retention
 from storage.engines.rollup import INTERNAL, TIERS
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ EXPIRE = (
     "DELETE FROM dead_letter WHERE parked_at < now() - interval '30 days'",
     "DELETE FROM late_arrival WHERE learned_at < now() - interval '30 days'",
     "DELETE FROM http_request WHERE received_at < now() - interval '24 hours'",
+    losses.COMPACT,
+    "DELETE FROM ingest_gap WHERE recorded_at < now() - interval '1 year'",
 )
 
 REMEMBER = """

@@ -85,13 +85,13 @@ class Agent:
                 self.tried_often.set()
             yield 0.01
 
-    def collect(self, count: int = 1, *, padding: int = 0) -> list[int]:
+    def collect(self, count: int = 1, *, padding: int = 0, age_s: float = 0.0) -> list[int]:
         """Put so many batches into the buffer; return their numbers."""
         seqs: list[int] = []
         for _ in range(count):
             tick = batches.Tick(
                 time_unix_ns=self.clock.wall_ns(),
-                monotonic_ns=self.clock.monotonic_ns(),
+                monotonic_ns=self.clock.monotonic_ns() - round(age_s * 1e9),
                 samples={
                     telemetry_pb2.FAMILY_PROCESS: [telemetry_pb2.ProcessSample(name="x" * padding)]
                 },
@@ -154,7 +154,7 @@ async def test_hello_says_who_the_agent_is_and_how_far_its_epoch_got(serve):
         assert (hello.server_name, hello.machine_id) == ("web-1", "m1")
         assert [(each.epoch, each.last_seq) for each in hello.epochs] == [(hello.epoch, 3)]
         assert [each.interval_s for each in hello.intervals] == [10.0]
-        assert not hello.capabilities
+        assert hello.capabilities == [telemetry_pb2.CAPABILITY_BACKFILL]
         assert gateway.conversations[0].metadata["authorization"] == "Bearer secret-key"
 
 
@@ -351,7 +351,7 @@ async def test_a_new_batch_is_sent_before_the_backlog_that_waits_for_acks(serve)
 
     async with serve(withhold_acks) as (gateway, port):
         agent = Agent(port)
-        agent.collect(40)
+        agent.collect(40, age_s=600)
 
         async with agent.running():
             await backlog_written.wait()
@@ -362,6 +362,33 @@ async def test_a_new_batch_is_sent_before_the_backlog_that_waits_for_acks(serve)
         received = [each.batch.seq for each in gateway.conversations[0].received if each.batch.seq]
         assert received[:25] == [*range(1, 25), *fresh]
         assert sorted(received) == list(range(1, 42))
+
+
+async def test_the_backlog_goes_in_its_own_lane_as_far_as_credits_allow(serve):
+    async def give_credit(conversation):
+        await conversation.welcome(capabilities=[telemetry_pb2.CAPABILITY_BACKFILL])
+        fresh = await conversation.read_batch()
+        await conversation.say(backfill_credit=telemetry_pb2.BackfillCredit(batches=2))
+        backlog = [await conversation.read_batch() for _ in range(2)]
+        for batch in (*backlog, fresh):
+            await conversation.ack(batch)
+        await conversation.say(backfill_credit=telemetry_pb2.BackfillCredit(batches=9))
+        await conversation.ack_everything()
+
+    async with serve(give_credit) as (gateway, port):
+        agent = Agent(port)
+        agent.collect(4, age_s=600)
+        agent.collect(1)
+
+        async with agent.running():
+            await agent.settled()
+
+        sent = [each.batch for each in gateway.conversations[0].received if each.HasField("batch")]
+        live, backfill = telemetry_pb2.LANE_LIVE, telemetry_pb2.LANE_BACKFILL
+        assert [(each.seq, each.lane) for each in sent] == [
+            (5, live),
+            *((seq, backfill) for seq in (1, 2, 3, 4)),
+        ]
 
 
 async def test_drain_is_honoured_after_outstanding_acks_and_before_new_batches(serve):

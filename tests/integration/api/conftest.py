@@ -11,7 +11,7 @@ import pytest
 from api import app
 from collector_gateway import auth, services
 from hostpulse import clock
-from storage import catalog, database, keys
+from storage import catalog, database, keys, requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,16 +25,19 @@ class CopyingStore:
     error: Exception | None = None
     calls: int = 0
 
-    async def store(self, *, server_id: int, rows: services.Rows) -> None:
+    async def store(self, *, server_id, rows, taken, request) -> bool:
         self.calls += 1
         if self.error:
             raise self.error
         async with self.pool.acquire(timeout=5) as connection, connection.transaction():
+            if await requests.record(connection, [(server_id, request)]):
+                return False
             for name, records in rows.items():
                 assert all(record[1] == server_id for record in records)
                 await connection.copy_records_to_table(
                     name, records=records, columns=catalog.TABLES[name].columns
                 )
+        return True
 
 
 @dataclass

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent.batches import NumberedBatch
-from agent.buffer import ENTRY_BYTES, MAX_DROPPED_RANGES, BufferBounds, MemoryBuffer
+from agent.buffer import ENTRY_BYTES, BufferBounds, MemoryBuffer
+from agent.dropped import MAX_DROPPED_RANGES
 from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2 as pb
 

@@ -7,8 +7,14 @@ import pytest
 from agent.batches import NumberedBatch
 from agent.buffer import BufferBounds, MemoryBuffer
 from agent.counters import Counters
-from agent.outgoing import BACKLOG_WINDOW_BATCHES, MAX_CONFIG_RESULTS, WINDOW_BATCHES, Outgoing
-from hostpulse.clock import ManualClock
+from agent.outgoing import (
+    BACKLOG_WINDOW_BATCHES,
+    LIVE_AGE_S,
+    MAX_CONFIG_RESULTS,
+    WINDOW_BATCHES,
+    Outgoing,
+)
+from hostpulse.clock import NS_PER_S, ManualClock
 from hostpulse.v1 import telemetry_pb2 as pb
 
 EPOCH = 7
@@ -30,18 +36,19 @@ class Rig:
             counters=self.counters,
             clock=self.clock,
             reported_reasons=self.reasons,
+            epochs=[EPOCH],
         )
 
-    def collect(self, count=1):
+    def collect(self, count=1, *, epoch=EPOCH, age_s=1000.0):
         for _ in range(count):
             self._seq += 1
-            stored = pb.MetricBatch(epoch=EPOCH, seq=self._seq)
+            stored = pb.MetricBatch(epoch=epoch, seq=self._seq)
             self.buffer.put(
                 NumberedBatch(
-                    epoch=EPOCH,
+                    epoch=epoch,
                     seq=self._seq,
                     time_unix_ns=self._seq,
-                    monotonic_ns=0,
+                    monotonic_ns=self.clock.monotonic_ns() - round(age_s * NS_PER_S),
                     samples=1,
                     payload=stored.SerializeToString(),
                 )
@@ -116,6 +123,50 @@ def test_the_time_of_sending_is_that_of_each_write():
 
     assert second.sent_monotonic_ns - first.sent_monotonic_ns == 5_000_000_000
     assert first.lane == second.lane == pb.LANE_LIVE
+
+
+def lanes(requests):
+    return [(each.batch.seq, each.batch.lane) for each in requests if each.HasField("batch")]
+
+
+def test_what_a_short_break_held_up_is_still_news_and_goes_before_the_backlog():
+    rig = Rig(backlog=3)
+    rig.collect(2, age_s=LIVE_AGE_S - 1)
+    rig.outgoing = rig.stream()
+
+    assert seqs(rig.written()) == [4, 5, 1, 2, 3]
+
+
+def test_the_backlog_waits_for_credits_and_what_is_new_does_not():
+    rig = Rig(backlog=5)
+    rig.outgoing.use_credits()
+    rig.collect()
+
+    assert lanes(rig.written()) == [(6, pb.LANE_LIVE)]
+
+    rig.outgoing.credit(2)
+    rig.collect()
+    assert lanes(rig.written()) == [
+        (7, pb.LANE_LIVE),
+        (1, pb.LANE_BACKFILL),
+        (2, pb.LANE_BACKFILL),
+    ]
+
+
+def test_credits_of_a_gateway_that_said_nothing_of_lanes_are_ignored():
+    rig = Rig(backlog=2)
+    rig.outgoing.credit(1)
+
+    assert lanes(rig.written()) == [(1, pb.LANE_LIVE), (2, pb.LANE_LIVE)]
+
+
+def test_batches_of_an_epoch_that_hello_did_not_announce_wait_for_the_next_stream():
+    rig = Rig(backlog=2)
+    rig.collect(2, epoch=EPOCH + 1)
+    rig.collect(1)
+
+    assert seqs(rig.written()) == [3 + 2, 1, 2]
+    assert rig.buffer.stats().batches == 5
 
 
 def test_no_batches_are_written_while_the_gateway_drains():

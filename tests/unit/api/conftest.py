@@ -28,7 +28,7 @@ class UntouchedPool:
 class UntouchedStore:
     """Nothing of a refused body is stored."""
 
-    async def store(self, *, server_id: int, rows: services.Rows) -> None:
+    async def store(self, *, server_id, rows, taken, request) -> bool:
         raise AssertionError("something was stored")
 
 

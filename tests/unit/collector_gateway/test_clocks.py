@@ -90,3 +90,42 @@ def test_absurd_times_never_raise(absurd):
     )
 
     assert stamp.time >= EPOCH
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_step_of_the_hosts_clock_changes_no_interval_even_of_its_backlog(step_s):
+    times = SessionClock(hello(ahead_s=step_s), NOW, None)
+
+    def ahead_s(taken_s: int) -> float:
+        return step_s if taken_s >= -300 else 0  # it was stepped five minutes before Hello
+
+    live = [times.stamp(batch(taken_s=t, ahead_s=step_s, sent_s=t), NOW + t * S) for t in (10, 20)]
+    backlog = [
+        times.stamp(batch(taken_s=t, ahead_s=ahead_s(t), sent_s=21), NOW + 21 * S)
+        for t in range(-600, 10, 10)
+    ]
+
+    stamps = [*backlog, *live]
+    assert {b.time - a.time for a, b in pairwise(stamps)} == {timedelta(seconds=10)}
+    assert stamps[0].time == to_datetime(NOW - 600 * S)
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_step_of_our_own_clock_loses_and_doubles_no_tick(step_s):
+    times = SessionClock(hello(ahead_s=0), NOW, None)
+
+    def ours_ns(at_s: int) -> int:
+        return NOW + (at_s + (step_s if 100 <= at_s < 200 else 0)) * S
+
+    stamps = [
+        times.stamp(batch(taken_s=t, ahead_s=0, sent_s=t), ours_ns(t)) for t in range(0, 300, 10)
+    ]
+
+    steps = [b.time - a.time for a, b in pairwise(stamps)]
+    usual = timedelta(seconds=10)
+    assert len({stamp.time for stamp in stamps}) == 30
+    assert [step for step in steps if step != usual] == [
+        usual + timedelta(seconds=step_s),
+        usual - timedelta(seconds=step_s),
+    ]
+    assert [stamp.clock_is_wrong for stamp in stamps] == [False] * 10 + [True] * 10 + [False] * 10

@@ -6,14 +6,36 @@ from pathlib import Path
 
 import pytest
 
-from agent import batches, channel, outgoing, runner, session, uplink, workers
+from agent import (
+    batches,
+    channel,
+    checkpoints,
+    dropped,
+    outgoing,
+    quarantine,
+    runner,
+    session,
+    spool_buffer,
+    uplink,
+    workers,
+)
 from agent import buffer as agent_buffer
 from agent.collectors import CollectorSettings
 from alerting import app as alerting_app
 from alerting import outbox, worker
 from api import bodies, cadence
 from cli import children, prepare, up
-from collector_gateway import auth, claims, greeting, ingest, service, sessions, upkeep
+from collector_gateway import (
+    auth,
+    claims,
+    credits,
+    greeting,
+    ingest,
+    lanes,
+    service,
+    sessions,
+    upkeep,
+)
 from storage import lateness, reading
 from storage.engines import postgres
 
@@ -29,10 +51,15 @@ def count(number: int) -> str:
 
 
 BUFFER = agent_buffer.BufferBounds()
+SPOOL = agent_buffer.SPOOL
 TIMEOUTS = session.Timeouts()
 STATED = {
-    "buffer": f"| {BUFFER.max_bytes // MIB} MiB and {BUFFER.max_age_s / 3600:g} h (settable) |",
-    "ranges": f"| reported ranges | {agent_buffer.MAX_DROPPED_RANGES} |",
+    "memory": f"| {BUFFER.max_bytes // MIB} MiB and {BUFFER.max_age_s / 3600:g} h (settable) |",
+    "spool": f"| spool | {SPOOL.max_bytes // MIB} MiB and {SPOOL.max_age_s / 3600:g} h (settable), "
+    f"{spool_buffer.EPOCHS_MAX} epochs",
+    "broken files": f"| broken spool files kept | {quarantine.KEPT_FILES} |",
+    "checkpoint": f"checkpoint every {checkpoints.CHECKPOINT_IDLE_S / 60:g} minutes",
+    "ranges": f"| reported ranges | {dropped.MAX_DROPPED_RANGES} |",
     "threads": f"| threads of collectors | {workers.ORDINARY_THREADS}, and one",
     "tick": f"| one tick | {runner.COLLECT_DEADLINE_S:g} s |",
     "mount": f"`statvfs` | {CollectorSettings().mount_timeout_s:g} s |",
@@ -55,9 +82,12 @@ STATED = {
     "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {count(greeting.EPOCHS_MAX)} epochs |",
     "in flight": f"| unsettled batches of a stream | {sessions.IN_FLIGHT_MAX} |",
     "answers": f"| unread answers of a stream | {count(sessions.ANSWERS_MAX)} |",
-    "queue": f"| ingest queue | {count(ingest.QUEUE_MAX_BATCHES)} batches, "
-    f"{ingest.QUEUE_MAX_BYTES // MIB} MiB |",
-    "flush": f"| {count(ingest.FLUSH_MAX_BATCHES)} batches, {ingest.FLUSH_WAIT_S * 1000:g} ms for",
+    "queue": f"| ingest queue | {count(lanes.LIVE_MAX_BATCHES)} batches, "
+    f"{lanes.LIVE_MAX_BYTES // MIB} MiB |",
+    "backlog": f"| queue of the backlog | {count(lanes.BACKLOG_MAX_BATCHES)} batches, "
+    f"{lanes.BACKLOG_MAX_BYTES // MIB} MiB, and as many credits, {credits.STREAM_MAX} a stream |",
+    "flush": f"| {count(lanes.LIVE_FLUSH_BATCHES)} batches ({lanes.BACKLOG_FLUSH_BATCHES} of the "
+    f"backlog), {ingest.FLUSH_WAIT_S * 1000:g} ms for",
     "flush time": f"{ingest.FLUSH_TIMEOUT_S:g} s in all | tried again after "
     f"{ingest.BACKOFF.initial_s:g} s, doubling to {ingest.BACKOFF.maximum_s:g} s",
     "tries": f"| {ingest.UNKNOWN_ERROR_TRIES} tries |",

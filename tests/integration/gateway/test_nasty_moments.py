@@ -1,0 +1,123 @@
+"""What happens between two statements: each leaves a consistent state, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+from structlog.testing import capture_logs
+
+from hostpulse.v1 import telemetry_pb2 as pb
+from storage import database as storage_database
+from tests.integration.gateway.conftest import running_gateway
+
+
+async def announce(agent, last_seq):
+    return await agent.hello(epochs=[pb.EpochState(epoch=agent.epoch, last_seq=last_seq)])
+
+
+async def test_a_ledger_row_that_was_deleted_by_hand_ends_the_stream_and_comes_back(
+    harness, connection
+):
+    with capture_logs() as logs:
+        async with harness.stream() as agent:
+            await agent.hello()
+            await agent.send_batch(1)
+            await agent.ack()
+            await connection.execute("DELETE FROM ingest_ledger")
+            await agent.send_batch(2)
+            assert (await agent.status())[0] == grpc.StatusCode.ABORTED
+        async with harness.stream() as agent:
+            welcome = await announce(agent, 2)
+            await agent.send_batch(2)
+            assert (await agent.ack()).status == pb.BATCH_STATUS_COMMITTED
+
+    assert [list(each.ranges) for each in welcome.committed] == [[]]
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 2
+    assert await connection.fetchval("SELECT committed::text FROM ingest_ledger") == "{[2,3)}"
+    assert "stream_fenced" in [each["event"] for each in logs]
+
+
+async def test_a_flush_that_is_cut_off_before_its_commit_is_repeated_and_stored_once(
+    harness, database, connection
+):
+    async with harness.stream() as agent:
+        await agent.hello()
+        blocker = await storage_database.connect(database, "test")
+        async with blocker.transaction():
+            await blocker.execute("LOCK ingest_ledger IN EXCLUSIVE MODE")
+            await agent.send_batch(1)
+            async with asyncio.timeout(5):
+                while not await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name ="
+                    " 'hostpulse flush' AND wait_event_type = 'Lock'"
+                ):
+                    await asyncio.sleep(0.01)
+            cut = await connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'hostpulse flush'"
+            )
+        await blocker.close()
+        ack = await agent.ack()
+
+    assert cut == 1
+    assert ack.status == pb.BATCH_STATUS_COMMITTED
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 1
+
+
+async def test_a_gateway_that_stops_in_mid_flush_commits_all_or_nothing(
+    database, admin_key, connection
+):
+    async with running_gateway(database, admin_key) as harness, harness.stream() as agent:
+        await agent.hello()
+        for seq in range(1, 200):
+            await agent.send_batch(seq)
+        await asyncio.sleep(0)
+
+    stored = await connection.fetchval("SELECT count(*) FROM cpu")
+    numbers = await connection.fetchval(
+        "SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM ingest_ledger, unnest(committed) AS r"
+    )
+    assert stored == numbers
+
+    async with running_gateway(database, admin_key) as harness, harness.stream() as agent:
+        await announce(agent, 199)
+        for seq in range(1, 200):
+            await agent.send_batch(seq)
+        acks = [await agent.ack() for _ in range(199)]
+
+    assert {ack.status for ack in acks} == {pb.BATCH_STATUS_COMMITTED}
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 199
+
+
+async def test_two_streams_of_one_agent_that_send_the_same_store_it_once(harness, connection):
+    async with harness.stream() as old, harness.stream() as new:
+        await old.hello()
+        for seq in range(1, 50):
+            await old.send_batch(seq)
+        await new.hello()
+        for seq in range(1, 50):
+            await new.send_batch(seq)
+        acked = {(await new.ack()).seq for _ in range(49)}
+
+    assert acked == set(range(1, 50))
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 49
+
+
+async def test_a_dropped_range_never_takes_what_is_stored(harness, connection):
+    async with harness.stream() as agent:
+        await agent.hello()
+        await agent.send_batch(2)
+        await agent.ack()
+        dropped = pb.DroppedRange(
+            epoch=agent.epoch,
+            seqs=pb.SeqRange(first_seq=1, last_seq=3),
+            reason=pb.DROP_REASON_SPOOL_CORRUPT,
+        )
+        for _ in range(2):
+            await agent.send(pb.StreamRequest(dropped_range=dropped))
+        await agent.send_batch(4)
+        await agent.ack()
+
+    gaps = await connection.fetch("SELECT first_seq, last_seq, reason FROM ingest_loss ORDER BY 1")
+    assert [tuple(gap) for gap in gaps] == [(1, 1, "spool_corrupt"), (3, 3, "spool_corrupt")]
