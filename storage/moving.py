@@ -16,10 +16,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hostpulse.errors import HostpulseError
-from storage import catalog, engines
+from storage import catalog, engines, retention
 from storage.engines import rolling
 from storage.engines.rollup import INTERNAL, TIERS
-from storage.lateness import RAW_RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -153,13 +152,14 @@ async def _resume(source: Connection, target: Connection) -> list[str]:
 async def _plan(source: Connection, now: datetime) -> list[Step]:
     """List the steps, in their order."""
     steps: list[Step] = []
+    kept_for = (await retention.read(source)).raw
     for (table,) in await source.fetch(TABLES, [*OWN, *catalog.TABLES]):
         columns = await source.fetchval(COLUMNS, table)
         steps.append(Step(name=table, relation=table, target=table, columns=tuple(columns)))
     for definition in rolling.ROLLUPS:
         table = definition.table
         first: datetime | None = await source.fetchval(f"SELECT min(time) FROM {table}")  # noqa: S608
-        kept = (now - RAW_RETENTION).replace(hour=0)  # older raw samples are about to go
+        kept = (now - kept_for).replace(hour=0)  # older raw samples are about to go
         begin = max(first or now, kept).replace(minute=0, second=0, microsecond=0)
         columns = catalog.TABLES[table].columns
         if first is not None:

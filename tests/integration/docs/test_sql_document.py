@@ -47,9 +47,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v')
 ORDER BY c.relname, a.attnum
 """
 SPELLINGS = {"timestamp with time zone": "timestamptz"}
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 DAY = timedelta(days=1)
-HOUR = NOW.replace(minute=0)
 GB = 1_000_000_000
 FREE_LAST = 40 * GB
 
@@ -80,13 +78,15 @@ async def seed(connection: Connection) -> None:
     CPU was at 20 % last week and is at 40 % this week; memory takes 100 MiB more each day; the
     filesystem takes 1 GB more each day and has FREE_LAST bytes left. Another server does nothing.
     """
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    this_hour = now.replace(minute=0)
     server_id = await connection.fetchval(
         "INSERT INTO server (name, watch_offline, cpu_cores_logical, memory_total_bytes)"
         " VALUES ('web-server-01', true, 8, 17179869184) RETURNING id"
     )
     samples: dict[str, list[dict[str, object]]] = {}
     for back_s in range(0, 240, 10):
-        here = {"time": NOW - timedelta(seconds=back_s), "server_id": server_id}
+        here = {"time": now - timedelta(seconds=back_s), "server_id": server_id}
         for table, values in {
             "cpu": {"usage_percent": 40.0, "load1": 1.5, "core_usage_percent": [30.0, 50.0]},
             "memory": {"used_bytes": 8 * GB, "used_percent": 90.0, "available_bytes": GB},
@@ -125,9 +125,9 @@ async def seed(connection: Connection) -> None:
     )
     hours: dict[str, list[dict[str, object]]] = {}
     for back_h in range(6, 30 * 24):
-        time = HOUR - timedelta(hours=back_h)
+        time = this_hour - timedelta(hours=back_h)
         here = {"time": time, "server_id": server_id, "sample_count": 360}
-        usage = 40.0 if time >= NOW - 7 * DAY else 20.0
+        usage = 40.0 if time >= now - 7 * DAY else 20.0
         used = int(back_h / 24 * GB)
         grown = (8 << 30) - back_h * (100 << 20) / 24
         for table, values in {

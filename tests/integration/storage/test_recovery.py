@@ -167,7 +167,7 @@ async def test_samples_wait_while_the_disk_is_full_and_are_stored_once_afterward
     await disk.fill(CPU_TODAY)
     row = (NOW, 1, 42.0, *(None,) * (len(catalog.CPU.columns) - 3))
     async with open_pool(database, "test", max_size=1, statement_timeout_s=5) as pool:
-        ingest = Ingest(pool, session_of=lambda _: None, metrics=Metrics())
+        ingest = Ingest(pool, session_of=lambda _: None, repair=lambda: None, metrics=Metrics())
         running = asyncio.create_task(ingest.run())
         storing = asyncio.create_task(ingest.store(server_id=1, rows={"cpu": [row]}))
         async with asyncio.timeout(10):
