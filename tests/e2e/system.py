@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.e2e.processes import Ground, Running
 
 READY = "hostpulse is ready"
-READY_WITHIN_S = 40.0  # of a first start, which makes the cluster, on a busy machine
+READY_WITHIN_S = 120  # a machine may be busy; what is promised is checked where it is promised
 SERVER = "e2e-server"
 CHILDREN = {  # what tells the children's command lines apart
     "postgres": "bin/postgres -D",
