@@ -27,7 +27,7 @@ LIVE_MAX_BYTES = 64 * 1024 * 1024  # as received; rows take about ten times as m
 LIVE_FLUSH_BATCHES = 2_000
 BACKLOG_MAX_BATCHES = 4_000  # also what credits are given out for
 BACKLOG_MAX_BYTES = 32 * 1024 * 1024
-BACKLOG_FLUSH_BATCHES = 400  # about a tenth of a second
+BACKLOG_FLUSH_BATCHES = 200  # about a tenth of a second on two busy cores
 LIVE_MAX_AGE_S = 300.0  # what is older belongs to the backlog, whatever its sender says
 HOUR_S = 3600
 
@@ -133,7 +133,7 @@ class Lanes:
     def is_worth_a_flush(self) -> bool:
         """Whether there is enough for a flush, so that it need not wait for company."""
         return self._live.batches >= LIVE_FLUSH_BATCHES or (
-            self._backlog.batches >= BACKLOG_FLUSH_BATCHES
+            self._backlog.batches >= BACKLOG_FLUSH_BATCHES // 4
         )
 
     async def put(self, submission: Submission) -> None:
