@@ -30,6 +30,8 @@ class Kind(StrEnum):
 
     FIRED = "fired"
     SEVERITY_CHANGED = "severity_changed"
+    ANNOUNCED = "announced"
+    ESCALATED = "escalated"
     REPEATED = "repeated"
     RESOLVED = "resolved"
     NO_DATA = "no_data"

@@ -55,7 +55,7 @@ _LEASE = """
         AND (n.leased_until IS NULL OR n.leased_until < now())
         AND NOT EXISTS (
           SELECT FROM notification earlier
-          WHERE earlier.alert_id = n.alert_id AND earlier.channel = n.channel
+          WHERE earlier.channel = n.channel AND earlier.queue = n.queue
             AND earlier.state = 'pending' AND earlier.id < n.id)
       ORDER BY n.next_attempt_at, n.id
       LIMIT 1

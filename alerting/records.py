@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -23,35 +24,44 @@ CYCLE_LOCK = 7_240_005  # any number, the same in every alert worker
 _ALERT = """
     SELECT a.id, a.rule_id, a.server_id, a.labels, a.state, a.severity, a.value, a.run_started_at,
            a.fired_at, a.resolved_at, a.notified_at, a.acknowledged_at, a.firing_number,
-           a.notice_number, s.name AS server, s.labels AS server_labels
+           a.notice_number, a.told_severity, a.recovered_at, a.escalated_at, a.cause,
+           a.flips, a.flapping, s.name AS server, s.labels AS server_labels
     FROM alert a LEFT JOIN server s ON s.id = a.server_id
 """
 
+# One statement for all: ten thousand rows one by one take seconds.
 _UPSERT = """
-    INSERT INTO alert (id, rule_id, server_id, labels, state, severity, value, run_started_at,
-                       fired_at, resolved_at, notified_at, firing_number, notice_number, changed_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    INSERT INTO alert AS present (
+      id, rule_id, server_id, labels, state, severity, value, run_started_at, fired_at,
+      resolved_at, notified_at, firing_number, notice_number, told_severity, recovered_at,
+      escalated_at, cause, flips, flapping, changed_at)
+    SELECT id, rule_id, server_id, labels, state, severity, value, run_started_at, fired_at,
+           resolved_at, notified_at, firing_number, notice_number, told_severity, recovered_at,
+           escalated_at, cause, flips, flapping, changed_at
+    FROM jsonb_populate_recordset(NULL::alert, $1)
     ON CONFLICT (id) DO UPDATE SET
       state = excluded.state, severity = excluded.severity, value = excluded.value,
       run_started_at = excluded.run_started_at, fired_at = excluded.fired_at,
       resolved_at = excluded.resolved_at, notified_at = excluded.notified_at,
       firing_number = excluded.firing_number, notice_number = excluded.notice_number,
-      changed_at = excluded.changed_at,
-      acknowledged_at = CASE WHEN $15 THEN alert.acknowledged_at END,
-      acknowledged_by = CASE WHEN $15 THEN alert.acknowledged_by END
+      told_severity = excluded.told_severity, recovered_at = excluded.recovered_at,
+      escalated_at = excluded.escalated_at, cause = excluded.cause, flips = excluded.flips,
+      flapping = excluded.flapping, changed_at = excluded.changed_at,
+      acknowledged_at = CASE WHEN present.firing_number = excluded.firing_number
+                             THEN present.acknowledged_at END,
+      acknowledged_by = CASE WHEN present.firing_number = excluded.firing_number
+                             THEN present.acknowledged_by END
 """
 
-_HISTORY = """
-    INSERT INTO alert_history (time, alert_id, rule_name, server_id, labels, change, from_state,
-                               to_state, severity, value, firing_number, detail)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
-
-_NOTIFICATION = """
-    INSERT INTO notification (created_at, alert_id, channel, kind, dedup_key, payload,
-                              next_attempt_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $1)
-"""
+_HISTORY_COLUMNS = (
+    *("time", "alert_id", "rule_name", "server_id", "labels", "change", "from_state"),
+    *("to_state", "severity", "value", "firing_number", "detail"),
+)
+_NOTIFICATION_COLUMNS = (
+    *("created_at", "alert_id", "alert_ids", "queue", "channel", "kind", "dedup_key"),
+    *("payload", "next_attempt_at"),
+)
+ROWS_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +153,18 @@ async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     identified = [
         (outcome, outcome.alert.id or cast("int", next(fresh_ids)["id"])) for outcome in outcomes
     ]
-    await connection.executemany(_UPSERT, [_alert_row(o, i) for o, i in identified])
-    await connection.executemany(
-        _HISTORY, [_history_row(o, i, t) for o, i in identified for t in o.transitions]
+    for first in range(0, len(identified), ROWS_AT_ONCE):
+        some = identified[first : first + ROWS_AT_ONCE]
+        await connection.execute(_UPSERT, [_alert_row(o, i) for o, i in some])
+    await connection.copy_records_to_table(
+        "alert_history",
+        records=[_history_row(o, i, t) for o, i in identified for t in o.transitions],
+        columns=_HISTORY_COLUMNS,
     )
-    await connection.executemany(
-        _NOTIFICATION, [row for o, i in identified for row in _notification_rows(o, i)]
+    await connection.copy_records_to_table(
+        "notification",
+        records=[row for o, i in identified for row in _notification_rows(o, i)],
+        columns=_NOTIFICATION_COLUMNS,
     )
 
 
@@ -203,12 +219,14 @@ async def save_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
 
 def _alert(row: Mapping[str, object]) -> Alert:
     """Make an alert of a row."""
-    names = {f.name for f in dataclasses.fields(states.AlertState)}
-    known = {key: value for key, value in row.items() if key in names and key != "severity"}
-    severity = cast("str | None", row["severity"])
+    severities = {"severity", "told_severity"}
+    names = {f.name for f in dataclasses.fields(states.AlertState)} - severities
+    known = {key: value for key, value in row.items() if key in names}
+    known["flips"] = tuple(cast("list[datetime]", row["flips"]))
     state = states.AlertState(
         phase=states.Phase(cast("str", row["state"])),
-        severity=Severity(severity) if severity else None,
+        severity=_severity(row["severity"]),
+        told_severity=_severity(row["told_severity"]),
         acknowledged=row["acknowledged_at"] is not None,
         **known,  # pyright: ignore[reportArgumentType] - columns of the same names and types
     )
@@ -225,15 +243,41 @@ def _alert(row: Mapping[str, object]) -> Alert:
     )
 
 
-def _alert_row(outcome: Outcome, alert_id: int) -> tuple[object, ...]:
+def _severity(value: object) -> Severity | None:
+    return Severity(cast("str", value)) if value else None
+
+
+def _alert_row(outcome: Outcome, alert_id: int) -> dict[str, object]:
+    """Return the alert's row as JSON."""
     series, last = outcome.alert.place.series, outcome.transitions[-1]
     state = last.after
-    return (
-        *(alert_id, series.rule_id, series.server_id, dict(series.labels)),
-        *(state.phase, state.severity, state.value, state.run_started_at),
-        *(state.fired_at, state.resolved_at, state.notified_at),
-        *(state.firing_number, state.notice_number, last.at, state.acknowledged),
-    )
+    value = state.value if state.value is not None and math.isfinite(state.value) else None
+    return {
+        "id": alert_id,
+        "rule_id": series.rule_id,
+        "server_id": series.server_id,
+        "labels": dict(series.labels),
+        "state": state.phase,
+        "severity": state.severity,
+        "value": value,
+        "run_started_at": _json_time(state.run_started_at),
+        "fired_at": _json_time(state.fired_at),
+        "resolved_at": _json_time(state.resolved_at),
+        "notified_at": _json_time(state.notified_at),
+        "firing_number": state.firing_number,
+        "notice_number": state.notice_number,
+        "told_severity": state.told_severity,
+        "recovered_at": _json_time(state.recovered_at),
+        "escalated_at": _json_time(state.escalated_at),
+        "cause": state.cause,
+        "flips": [each.isoformat() for each in state.flips],
+        "flapping": state.flapping,
+        "changed_at": last.at.isoformat(),
+    }
+
+
+def _json_time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _history_row(
@@ -241,11 +285,18 @@ def _history_row(
 ) -> tuple[object, ...]:
     series, after = outcome.alert.place.series, transition.after
     level = outcome.rule.level(transition.severity)
-    detail = {
+    detail: dict[str, object] = {
         "threshold": level.threshold,
         "for_s": level.for_s,
         "notified": list(outcome.channels) if transition.notify else [],
     }
+    if transition.decision is not None:
+        detail["decision"] = str(transition.decision.verdict)
+        detail["reason"] = transition.decision.reason
+    if after.cause is not None:
+        detail["cause"] = after.cause
+    if after.flapping:
+        detail["flapping"] = True
     return (
         *(transition.at, alert_id, outcome.rule.name, series.server_id, dict(series.labels)),
         *(transition.change, transition.before, after.phase, transition.severity),
@@ -260,4 +311,7 @@ def _notification_rows(outcome: Outcome, alert_id: int) -> Iterable[tuple[object
         told = notifications.describe(outcome.rule, outcome.alert.place, transition)
         payload = notifications.to_json(told)
         for channel in outcome.channels:
-            yield (transition.at, alert_id, channel, told.kind, told.dedup_key, payload)
+            yield (
+                *(transition.at, alert_id, [alert_id], f"alert {alert_id}", channel),
+                *(told.kind, told.dedup_key, payload, transition.at),
+            )

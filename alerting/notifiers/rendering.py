@@ -48,10 +48,15 @@ def sentence(notification: Notification) -> str:
             return "The rule no longer watches this. The alert is closed."
         case Kind.SEVERITY_CHANGED:
             return f"Now {n.severity}: {_metric(n)} is {value}, the limit is {condition(n)}."
-        case Kind.FIRED | Kind.REPEATED if n.metric == OFFLINE_METRIC:
+        case Kind.ANNOUNCED | Kind.ESCALATED if n.metric != OFFLINE_METRIC:
+            why = "It was muted until now" if n.kind is Kind.ANNOUNCED else "Nobody took it on"
+            return f"{_metric(n)} is {value}, the limit is {condition(n)}. {why}."
+        case Kind.FIRED | Kind.REPEATED | Kind.ANNOUNCED | Kind.ESCALATED if (
+            n.metric == OFFLINE_METRIC
+        ):
             who = "any server" if n.server is None else "it"
             return f"Nothing was heard from {who} for {duration(n.value or 0)}."
-        case Kind.FIRED | Kind.REPEATED:
+        case _:
             return f"{_metric(n)} is {value}, the limit is {condition(n)}."
 
 
@@ -179,8 +184,10 @@ def moment(time: datetime) -> str:
 def _word(notification: Notification) -> str:
     """Return how a message is marked."""
     match notification.kind:
-        case Kind.FIRED | Kind.SEVERITY_CHANGED:
+        case Kind.FIRED | Kind.SEVERITY_CHANGED | Kind.ANNOUNCED:
             return notification.severity.upper()
+        case Kind.ESCALATED:
+            return f"NOT ACKNOWLEDGED {notification.severity.upper()}"
         case Kind.REPEATED:
             return f"STILL {notification.severity.upper()}"
         case _:
