@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from alerting import channels, notifications
+from alerting.notifiers import UpdatingNotifier
 from hostpulse import backoff, errors
 
 if TYPE_CHECKING:
@@ -205,7 +206,34 @@ class Outbox:
             raise errors.Permanent("the channel was removed")
         if not stored.enabled:
             raise errors.Permanent("the channel is disabled")
-        await self._notifier(stored).send(notification)
+        notifier = self._notifier(stored)
+        if isinstance(notifier, UpdatingNotifier):
+            posted = await self._posted(leased.channel, notification.thread)
+            place = await notifier.send_after(notification, posted)
+            await self._remember(leased.channel, notification.thread, place)
+        else:
+            await notifier.send(notification)
+
+    async def _posted(self, channel: str, thread: str) -> Mapping[str, str] | None:
+        """Return where the message of a firing is; None when there is none yet."""
+        async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
+            return await connection.fetchval(
+                "SELECT place FROM posted_message WHERE channel = $1 AND thread = $2",
+                channel,
+                thread,
+            )
+
+    async def _remember(self, channel: str, thread: str, place: Mapping[str, str]) -> None:
+        """Keep where the message of a firing is."""
+        async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
+            await connection.execute(
+                "INSERT INTO posted_message (channel, thread, place) VALUES ($1, $2, $3)"
+                " ON CONFLICT (channel, thread) DO UPDATE SET place = excluded.place,"
+                " posted_at = now()",
+                channel,
+                thread,
+                dict(place),
+            )
 
     def _notifier(self, stored: StoredChannel) -> Notifier:
         """Make the notifier of a channel."""

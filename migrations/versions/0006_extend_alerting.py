@@ -46,6 +46,16 @@ def upgrade() -> None:
         """,
         "CREATE INDEX notification_dedup_key ON notification (dedup_key)",
         """
+        CREATE TABLE posted_message (
+          channel text NOT NULL,
+          thread text NOT NULL,
+          place jsonb NOT NULL,
+          posted_at timestamptz NOT NULL DEFAULT now(),
+          PRIMARY KEY (channel, thread)
+        )
+        """,
+        "COMMENT ON TABLE posted_message IS 'where a bot updates the message of a firing'",
+        """
         ALTER TABLE silence
           ADD zone text,
           ADD weekdays integer[] NOT NULL DEFAULT '{}',
@@ -110,7 +120,7 @@ def downgrade() -> None:
     """Forget what the pipeline remembered."""
     for statement in (
         "DROP INDEX late_arrival_waiting",
-        "DROP TABLE late_firing, alert_work, inhibition",
+        "DROP TABLE late_firing, alert_work, inhibition, posted_message",
         """
         ALTER TABLE silence
           DROP zone, DROP weekdays, DROP from_local, DROP lasts_s, DROP ended_at
