@@ -44,6 +44,7 @@ async def run(
         box=secrets.SecretBox.load(keys, settings.data_dir),
         environment=environment,
         smtp_url=settings.smtp_url.get_secret_value() if settings.smtp_url else None,
+        public_url=settings.public_url,
     )
     dsn = settings.database_url.get_secret_value()
     async with (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from alerting import evaluation, liveness, records, states
+from alerting import muting as mutes
 from alerting.rules import OFFLINE_METRIC, Rule
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # After an outage agents come back within 30 s (their longest backoff) and one interval of at most
 # 60 s; until then, missing samples say nothing about the servers.
 GRACE = timedelta(seconds=90)
+LOGGED_MAX = 20  # lines a cycle
 PATIENCE_S = 30.0  # without a cycle for so long, nobody listened
 
 log = structlog.stdlib.get_logger(__name__)
@@ -73,19 +75,19 @@ async def run(
         findings += _unfound(by_id, live, findings, stalled=fleet.stalled)
         if fleet.stalled or now - heard_since < GRACE:
             findings = [f for f in findings if not isinstance(f.observation, states.Unseen)]
-        outcomes = await _decide(connection, by_id, live, findings, now)
-        await records.save(connection, outcomes)
+        channels = await records.load_channels(connection)
+        outcomes = await _decide(connection, by_id, live, findings, now, channels)
+        messages = await records.save(connection, outcomes, channels)
         await records.save_heartbeat(
             connection,
             records.Heartbeat(time=now, heard_since=heard_since, stalled=fleet.stalled),
         )
     _tell(outcomes)
-    told = [o.channels for o in outcomes for t in o.transitions if t.notify]
     return Report(
         rules=len(enabled),
         findings=len(findings),
         transitions=sum(len(outcome.transitions) for outcome in outcomes),
-        notifications=sum(map(len, told)),
+        notifications=messages,
         invalid={name: str(error) for name, error in invalid.items()},
     )
 
@@ -137,6 +139,7 @@ async def _decide(
     live: Mapping[Series, records.Alert],
     findings: Iterable[Finding],
     now: datetime,
+    channels: Mapping[str, str],
 ) -> list[records.Outcome]:
     """Ask the state machine about every finding; keep what changed."""
     pending = list(findings)
@@ -145,7 +148,11 @@ async def _decide(
     known = await records.load_known(
         connection, (f.place for f in pending if f.place.series not in live)
     )
-    enabled_channels = await records.load_channels(connection)
+    muting = await mutes.load(connection, now)
+    server_labels: Mapping[int, Mapping[str, object]] = {}
+    if muting.asks_for_server_labels:
+        ids = {f.place.series.server_id for f in pending}
+        server_labels = await records.load_server_labels(connection, ids - {None})  # pyright: ignore[reportArgumentType] - None was taken out
     outcomes: list[records.Outcome] = []
     for finding in pending:
         series = finding.place.series
@@ -153,27 +160,48 @@ async def _decide(
         if alert is None:
             alert = records.Alert(id=None, place=finding.place, state=states.AlertState())
         rule = by_id[series.rule_id]
-        _, transitions = states.step(rule, alert.state, finding.observation, now)
+        labels = server_labels.get(series.server_id or 0, {})
+        mute = muting.decide(rule, finding.place, labels)
+        _, transitions = states.step(rule, alert.state, finding.observation, now, mute)
         if transitions:
-            channels = tuple(c for c in enabled_channels if not rule.channels or c in rule.channels)
+            told = tuple(_audience(rule, each, channels) for each in transitions)
             outcomes.append(
-                records.Outcome(alert=alert, rule=rule, transitions=transitions, channels=channels)
+                records.Outcome(alert=alert, rule=rule, transitions=transitions, channels=told)
             )
     return outcomes
 
 
+def _audience(
+    rule: Rule, transition: states.Transition, channels: Iterable[str]
+) -> tuple[str, ...]:
+    """Return whom a transition is told: who was told before hears the rest as well."""
+    if not transition.notify:
+        return ()
+    usual = {each for each in channels if not rule.channels or each in rule.channels}
+    others = {each for each in channels if each in rule.escalate_channels}
+    if transition.change is states.Change.ESCALATED:
+        return tuple(sorted(others))
+    return tuple(sorted(usual | others if transition.after.escalated_at else usual))
+
+
 def _tell(outcomes: Iterable[records.Outcome]) -> None:
-    """Log what people were told of."""
-    for outcome in outcomes:
-        for transition in outcome.transitions:
-            if transition.notify:
-                log.info(
-                    "alert_changed",
-                    change=str(transition.change),
-                    rule=outcome.rule.name,
-                    server=outcome.alert.place.server,
-                    labels=dict(outcome.alert.place.series.labels),
-                    severity=str(transition.severity),
-                    value=transition.after.value,
-                    channels=list(outcome.channels),
-                )
+    """Log what people were told of; a bad day is summed up after the first lines."""
+    told = [
+        (outcome, transition, channels)
+        for outcome in outcomes
+        for transition, channels in zip(outcome.transitions, outcome.channels, strict=True)
+        if transition.notify
+    ]
+    for outcome, transition, channels in told[:LOGGED_MAX]:
+        log.info(
+            "alert_changed",
+            change=str(transition.change),
+            rule=outcome.rule.name,
+            server=outcome.alert.place.server,
+            labels=dict(outcome.alert.place.series.labels),
+            severity=str(transition.severity),
+            value=transition.after.value,
+            channels=list(channels),
+        )
+    if (more := len(told) - LOGGED_MAX) > 0:
+        log.info("more_alerts_changed", count=more)

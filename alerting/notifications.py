@@ -88,6 +88,8 @@ class Notification:
     server_id: int | None = None
     members: tuple[Member, ...] = ()
     member_count: int = 1
+    alert_id: int | None = None
+    firing_number: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
     evidence: tuple[str, ...] = ()
     sparkline: str | None = None
@@ -127,6 +129,7 @@ def describe(rule: rules.Rule, place: Place, transition: Transition) -> Notifica
         cause=after.cause,
         flapping=after.flapping,
         server_id=place.series.server_id,
+        firing_number=after.firing_number,
         annotations=dict(rule.annotations),
     )
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
-from alerting import channels, notifications
+from alerting import channels, links, notifications
+from alerting.notifications import Kind
 from alerting.notifiers import UpdatingNotifier
 from hostpulse import backoff, errors
 
@@ -56,8 +58,19 @@ _LEASE = """
         AND (n.leased_until IS NULL OR n.leased_until < now())
         AND NOT EXISTS (
           SELECT FROM notification earlier
-          WHERE earlier.channel = n.channel AND earlier.queue = n.queue
+          WHERE earlier.channel = n.channel AND earlier.queue = n.queue AND n.queue <> ''
             AND earlier.state = 'pending' AND earlier.id < n.id)
+        -- A group (queue '') waits for what is earlier about any of its alerts, and they for it.
+        AND NOT EXISTS (
+          SELECT FROM notification earlier
+          WHERE earlier.channel = n.channel AND earlier.queue = ''
+            AND earlier.state = 'pending' AND earlier.id < n.id
+            AND earlier.alert_ids && n.alert_ids)
+        AND NOT (n.queue = '' AND EXISTS (
+          SELECT FROM unnest(n.alert_ids) AS member(id)
+          JOIN notification earlier
+            ON earlier.channel = n.channel AND earlier.queue = 'alert ' || member.id
+          WHERE earlier.state = 'pending' AND earlier.id < n.id))
       ORDER BY n.next_attempt_at, n.id
       LIMIT 1
       FOR UPDATE SKIP LOCKED
@@ -206,6 +219,7 @@ class Outbox:
             raise errors.Permanent("the channel was removed")
         if not stored.enabled:
             raise errors.Permanent("the channel is disabled")
+        notification = self._with_link(notification)
         notifier = self._notifier(stored)
         if isinstance(notifier, UpdatingNotifier):
             posted = await self._posted(leased.channel, notification.thread)
@@ -213,6 +227,16 @@ class Outbox:
             await self._remember(leased.channel, notification.thread, place)
         else:
             await notifier.send(notification)
+
+    def _with_link(self, notification: Notification) -> Notification:
+        """Add the link that acknowledges, where there is something to acknowledge."""
+        if self._opener.public_url is None or not notification.is_open:
+            return notification
+        if notification.kind in {Kind.TEST, Kind.ACKNOWLEDGED, Kind.RESOLVED, Kind.WITHDRAWN}:
+            return notification
+        now = datetime.now(UTC)
+        link = links.make(self._opener.box, self._opener.public_url, notification, now)
+        return dataclasses.replace(notification, ack_url=link)
 
     async def _posted(self, channel: str, thread: str) -> Mapping[str, str] | None:
         """Return where the message of a firing is; None when there is none yet."""

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from alerting import notifications, parsing, states
+from alerting import grouping, notifications, parsing, states
+from alerting.decisions import Decision, Verdict
 from alerting.rules import InvalidRule, Severity
 from alerting.series import Place, Series
 
@@ -62,6 +63,7 @@ _NOTIFICATION_COLUMNS = (
     *("payload", "next_attempt_at"),
 )
 ROWS_AT_ONCE = 5_000
+NO_CHANNEL = Decision(verdict=Verdict.NO_CHANNEL, reason="no channel is enabled for it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +78,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a cycle decided about one alert, and whom it tells."""
+    """What a cycle decided about one alert, and which channels it tells of each transition."""
 
     alert: Alert
     rule: Rule
     transitions: tuple[states.Transition, ...]
-    channels: tuple[str, ...]
+    channels: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,16 +134,31 @@ async def load_known(connection: Connection, wanted: Iterable[Place]) -> dict[Se
     return {alert.place.series: alert for alert in map(_alert, map(dict, rows))}
 
 
-async def load_channels(connection: Connection) -> tuple[str, ...]:
-    """Return the names of the channels that are enabled."""
-    rows = await connection.fetch("SELECT name FROM channel WHERE enabled ORDER BY name")
-    return tuple(row["name"] for row in rows)
+async def load_channels(connection: Connection) -> dict[str, str]:
+    """Return the kinds of the channels that are enabled, by name."""
+    rows = await connection.fetch("SELECT name, kind FROM channel WHERE enabled ORDER BY name")
+    return {row["name"]: row["kind"] for row in rows}
 
 
-async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
-    """Store new states, their history and what is to be sent; to be called in a transaction."""
+async def load_server_labels(
+    connection: Connection, server_ids: Iterable[int]
+) -> dict[int, Mapping[str, object]]:
+    """Return the labels of servers."""
+    rows = await connection.fetch(
+        "SELECT id, labels FROM server WHERE id = ANY($1::int[])", list(server_ids)
+    )
+    return {row["id"]: row["labels"] for row in rows}
+
+
+async def save(
+    connection: Connection, outcomes: Sequence[Outcome], channel_kinds: Mapping[str, str]
+) -> int:
+    """Store new states, their history and what is to be sent; to be called in a transaction.
+
+    Returns how many messages go out.
+    """
     if not outcomes:
-        return
+        return 0
     new = sum(outcome.alert.id is None for outcome in outcomes)
     fresh_ids = iter(
         await connection.fetch(
@@ -158,14 +175,25 @@ async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
         await connection.execute(_UPSERT, [_alert_row(o, i) for o, i in some])
     await connection.copy_records_to_table(
         "alert_history",
-        records=[_history_row(o, i, t) for o, i in identified for t in o.transitions],
+        records=[
+            _history_row(o, i, t, channels)
+            for o, i in identified
+            for t, channels in zip(o.transitions, o.channels, strict=True)
+        ],
         columns=_HISTORY_COLUMNS,
     )
-    await connection.copy_records_to_table(
-        "notification",
-        records=[row for o, i in identified for row in _notification_rows(o, i)],
-        columns=_NOTIFICATION_COLUMNS,
+    changes = (
+        grouping.Change(
+            alert_id=i, rule=o.rule, place=o.alert.place, transition=t, channels=channels
+        )
+        for o, i in identified
+        for t, channels in zip(o.transitions, o.channels, strict=True)
     )
+    messages = grouping.messages(changes, channel_kinds)
+    await connection.copy_records_to_table(
+        "notification", records=map(_notification_row, messages), columns=_NOTIFICATION_COLUMNS
+    )
+    return len(messages)
 
 
 async def load_heartbeat(
@@ -281,18 +309,21 @@ def _json_time(moment: datetime | None) -> str | None:
 
 
 def _history_row(
-    outcome: Outcome, alert_id: int, transition: states.Transition
+    outcome: Outcome, alert_id: int, transition: states.Transition, channels: tuple[str, ...]
 ) -> tuple[object, ...]:
     series, after = outcome.alert.place.series, transition.after
     level = outcome.rule.level(transition.severity)
     detail: dict[str, object] = {
         "threshold": level.threshold,
         "for_s": level.for_s,
-        "notified": list(outcome.channels) if transition.notify else [],
+        "notified": list(channels),
     }
     if transition.decision is not None:
-        detail["decision"] = str(transition.decision.verdict)
-        detail["reason"] = transition.decision.reason
+        decision = transition.decision
+        if decision.tells and not channels:
+            decision = NO_CHANNEL
+        detail["decision"] = str(decision.verdict)
+        detail["reason"] = decision.reason
     if after.cause is not None:
         detail["cause"] = after.cause
     if after.flapping:
@@ -304,14 +335,9 @@ def _history_row(
     )
 
 
-def _notification_rows(outcome: Outcome, alert_id: int) -> Iterable[tuple[object, ...]]:
-    for transition in outcome.transitions:
-        if not transition.notify:
-            continue
-        told = notifications.describe(outcome.rule, outcome.alert.place, transition)
-        payload = notifications.to_json(told)
-        for channel in outcome.channels:
-            yield (
-                *(transition.at, alert_id, [alert_id], f"alert {alert_id}", channel),
-                *(told.kind, told.dedup_key, payload, transition.at),
-            )
+def _notification_row(message: grouping.Message) -> tuple[object, ...]:
+    told = message.notification
+    return (
+        *(message.at, message.alert_ids[0], message.alert_ids, message.queue, message.channel),
+        *(told.kind, told.dedup_key, notifications.to_json(told), message.at),
+    )

@@ -105,7 +105,7 @@ def read(directory: Path) -> Wanted:
     for path in paths:
         document = _document(path)
         for index, raw in enumerate(_tables(path, document, "rule")):
-            row = _row(f"{path.name}: rule[{index}]", raw)
+            row = row_of(f"{path.name}: rule[{index}]", raw)
             name = cast("str", row["name"])
             if name in found:
                 expectation = "a name that no other rule has"
@@ -150,8 +150,12 @@ def _tables(path: Path, document: Mapping[str, object], key: str) -> list[Mappin
     return cast("list[Mapping[str, object]]", raw)
 
 
-def _row(where: str, raw: Mapping[str, object]) -> Mapping[str, object]:
-    """Make a checked row of `alert_rule` of one table."""
+def row_of(where: str, raw: Mapping[str, object]) -> Mapping[str, object]:
+    """Make a checked row of `alert_rule` of one table.
+
+    Raises:
+        ConfigError: it is no rule.
+    """
     _known(where, raw, set(COLUMNS))
     name = raw.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):

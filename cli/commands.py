@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import alerts, channels, databases, keys, rules, servers
+from cli import alerts, channels, databases, keys, rules, servers, silences
 from cli.doctor import doctor
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
@@ -25,6 +25,7 @@ for name, group in (
     ("rule", rules.rules_app),
     ("channel", channels.channels_app),
     ("alert", alerts.alerts_app),
+    ("silence", silences.silences_app),
 ):
     app.add_typer(group, name=name)
 app.command("migrate")(databases.migrate)

@@ -45,6 +45,7 @@ def upgrade() -> None:
           WHERE state = 'pending'
         """,
         "CREATE INDEX notification_dedup_key ON notification (dedup_key)",
+        "CREATE INDEX notification_alert ON notification (alert_id, id)",
         """
         CREATE TABLE posted_message (
           channel text NOT NULL,
@@ -125,7 +126,7 @@ def downgrade() -> None:
         ALTER TABLE silence
           DROP zone, DROP weekdays, DROP from_local, DROP lasts_s, DROP ended_at
         """,
-        "DROP INDEX notification_dedup_key, notification_order",
+        "DROP INDEX notification_alert, notification_dedup_key, notification_order",
         "ALTER TABLE notification DROP queue, DROP alert_ids",
         """
         CREATE INDEX notification_order ON notification (alert_id, channel, id)
