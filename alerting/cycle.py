@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from alerting import evaluation, liveness, records, states
+from alerting import causes, evaluation, liveness, records, states
 from alerting import muting as mutes
 from alerting.rules import OFFLINE_METRIC, Rule
+from alerting.work import LIVENESS, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from alerting.evaluation import Finding
+    from alerting.liveness import Fleet
     from alerting.series import Series
+    from alerting.work import Work
     from storage.database import Connection
 
 # After an outage agents come back within 30 s (their longest backoff) and one interval of at most
@@ -45,6 +48,7 @@ async def run(
     *,
     patience_s: float = PATIENCE_S,
     database_started_at: datetime | None = None,
+    work: Work | None = None,
 ) -> Report | None:
     """Run one cycle; None when another worker is at it. All or nothing of it is stored.
 
@@ -52,36 +56,49 @@ async def run(
         connection: outside a transaction.
         patience_s: without a cycle for so long, nobody listened, and no silence counts.
         database_started_at: before it nobody could be heard either; None asks the database.
+        work: the leased part to do; None: all of it, alone.
+
+    Raises:
+        LeaseLost: another worker took the part over.
     """
+    beat = records.HEARTBEAT
+    if work is not None and work.key != LIVENESS:
+        beat = f"{beat} {work.key}"
     async with connection.transaction():
-        if not await records.take_turn(connection):
+        if work is None and not await records.take_turn(connection):
             return None
         last, now = await records.load_heartbeat(
-            connection, patience_s=patience_s, database_started_at=database_started_at
+            connection, patience_s=patience_s, database_started_at=database_started_at, key=beat
         )
         chosen, invalid = await records.load_rules(connection)
-        live = await records.load_live(connection)
+        if work is not None:
+            chosen = [rule for rule in chosen if key_of(rule.metric) == work.key]
+        by_id = {rule.id: rule for rule in chosen}
+        live = await records.load_live(connection, None if work is None else by_id)
         enabled = [rule for rule in chosen if rule.enabled]
         fleet = await liveness.look_at_fleet(connection, heard_since=last.heard_since)
         # When a stall ends, servers come back one by one: their silence counts from now.
-        heard_since = now if last.stalled and not fleet.stalled else last.heard_since
+        heard_since = now if last.stalled and not fleet.is_troubled else last.heard_since
         findings = await evaluation.evaluate(
             connection, [rule for rule in enabled if rule.metric != OFFLINE_METRIC], live.keys()
         )
         findings += await liveness.evaluate(
             connection, enabled, live.keys(), fleet, heard_since=heard_since
         )
-        by_id = {rule.id: rule for rule in chosen}
-        findings += _unfound(by_id, live, findings, stalled=fleet.stalled)
-        if fleet.stalled or now - heard_since < GRACE:
+        findings += _unfound(by_id, live, findings, fleet)
+        if now - heard_since < GRACE:
             findings = [f for f in findings if not isinstance(f.observation, states.Unseen)]
+        findings = await _explained(connection, findings, fleet)
         channels = await records.load_channels(connection)
         outcomes = await _decide(connection, by_id, live, findings, now, channels)
         messages = await records.save(connection, outcomes, channels)
         await records.save_heartbeat(
             connection,
-            records.Heartbeat(time=now, heard_since=heard_since, stalled=fleet.stalled),
+            records.Heartbeat(time=now, heard_since=heard_since, stalled=fleet.is_troubled),
+            beat,
         )
+        if work is not None:
+            await work.finish(connection)
     _tell(outcomes)
     return Report(
         rules=len(enabled),
@@ -92,12 +109,40 @@ async def run(
     )
 
 
+async def _explained(
+    connection: Connection, findings: list[Finding], fleet: Fleet
+) -> list[Finding]:
+    """Say why samples are missing, and leave out servers that fell silent together."""
+    kept = [
+        finding
+        for finding in findings
+        if not isinstance(finding.observation, states.Unseen)
+        or not (fleet.stalled or finding.place.series.server_id in fleet.lost)
+    ]
+    missing = {
+        finding.place.series.server_id
+        for finding in kept
+        if isinstance(finding.observation, states.Unseen)
+    }
+    if not missing:
+        return kept
+    known = await causes.load(connection, (each for each in missing if each), fleet.lost)
+    return [
+        evaluation.Finding(
+            place=finding.place,
+            observation=states.Unseen(cause=known.get(finding.place.series.server_id or 0)),
+        )
+        if isinstance(finding.observation, states.Unseen)
+        else finding
+        for finding in kept
+    ]
+
+
 def _unfound(
     by_id: Mapping[int, Rule],
     live: Mapping[Series, records.Alert],
     findings: Iterable[Finding],
-    *,
-    stalled: bool,
+    fleet: Fleet,
 ) -> list[Finding]:
     """Observe the live alerts that no query found: their samples stopped, or nobody watches them.
 
@@ -110,7 +155,8 @@ def _unfound(
         if series in found or rule is None:
             continue
         if _is_watched(rule, alert):
-            if rule.metric == OFFLINE_METRIC and stalled:
+            lost = fleet.stalled or series.server_id in fleet.lost
+            if rule.metric == OFFLINE_METRIC and lost:
                 continue  # single servers are not judged meanwhile
             # The offline query returns every server that it knows and that is in `live`.
             gone = rule.metric == OFFLINE_METRIC

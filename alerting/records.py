@@ -112,10 +112,14 @@ async def load_rules(connection: Connection) -> tuple[list[Rule], dict[str, Inva
     return valid, invalid
 
 
-async def load_live(connection: Connection) -> dict[Series, Alert]:
-    """Return the alerts that are looked at in every cycle."""
+async def load_live(
+    connection: Connection, rule_ids: Iterable[int] | None = None
+) -> dict[Series, Alert]:
+    """Return the alerts that are looked at in every cycle, of all rules or of these."""
     rows = await connection.fetch(
         f"{_ALERT} WHERE a.state IN ('pending', 'firing', 'no_data')"  # S608: see states.LIVE
+        " AND ($1::int[] IS NULL OR a.rule_id = ANY($1))",
+        None if rule_ids is None else list(rule_ids),
     )
     return {alert.place.series: alert for alert in map(_alert, map(dict, rows))}
 
@@ -197,7 +201,11 @@ async def save(
 
 
 async def load_heartbeat(
-    connection: Connection, *, patience_s: float, database_started_at: datetime | None = None
+    connection: Connection,
+    *,
+    patience_s: float,
+    database_started_at: datetime | None = None,
+    key: str = HEARTBEAT,
 ) -> tuple[Heartbeat, datetime]:
     """Return the last cycle's heartbeat, and since when a silence counts now.
 
@@ -218,7 +226,7 @@ async def load_heartbeat(
                     ELSE now() END AS heard_since
         FROM (SELECT) one LEFT JOIN last ON true
         """,
-        HEARTBEAT,
+        key,
         patience_s,
         database_started_at,
     )
@@ -231,12 +239,14 @@ async def load_heartbeat(
     )
 
 
-async def save_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
+async def save_heartbeat(
+    connection: Connection, heartbeat: Heartbeat, key: str = HEARTBEAT
+) -> None:
     """Say that a cycle ran."""
     await connection.execute(
         "INSERT INTO setting (key, value) VALUES ($1, $2)"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        HEARTBEAT,
+        key,
         {
             "time": heartbeat.time.isoformat(),
             "heard_since": heartbeat.heard_since.isoformat(),

@@ -67,6 +67,11 @@ def sentence(notification: Notification) -> str:
         case Kind.FIRED | Kind.REPEATED | Kind.ANNOUNCED | Kind.ESCALATED if (
             n.metric == OFFLINE_METRIC
         ):
+            if n.labels.get("scope") == "fleet":
+                return (
+                    f"Many servers fell silent within a minute, {duration(n.value or 0)} ago:"
+                    " look at the gateway, the network and the database first."
+                )
             who = "any server" if n.server is None else "it"
             return f"Nothing was heard from {who} for {duration(n.value or 0)}."
         case _:
@@ -179,6 +184,8 @@ def colour(notification: Notification) -> str:
 def what(notification: Notification) -> str:
     """Return what is wrong, in short."""
     if notification.metric == OFFLINE_METRIC:
+        if notification.labels.get("scope") == "fleet":
+            return "many servers lost at once"
         return "ingest stalled" if notification.server is None else "agent offline"
     rules = {each.rule for each in notification.members}
     if len(rules) > 1:

@@ -87,8 +87,6 @@ def upgrade() -> None:
           leased_until timestamptz,
           due_at timestamptz NOT NULL DEFAULT now(),
           last_at timestamptz,
-          heard_since timestamptz,
-          stalled boolean NOT NULL DEFAULT false,
           took_ms double precision,
           servers integer,
           CHECK ((worker IS NULL) = (leased_until IS NULL))
