@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
-from alerting import channels, links, notifications
+from alerting import channels, evidence, links, notifications
 from alerting.notifications import Kind
 from alerting.notifiers import UpdatingNotifier
 from hostpulse import backoff, errors
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from storage.database import Pool
 
 POLL_S = 1.0
+EVIDENCE_MAX_S = 3.0
 LEASE = timedelta(seconds=180)  # longer than any send lasts
 SEND_MAX_S = 120.0
 SETTLE_MAX_S = 15.0
@@ -219,7 +221,7 @@ class Outbox:
             raise errors.Permanent("the channel was removed")
         if not stored.enabled:
             raise errors.Permanent("the channel is disabled")
-        notification = self._with_link(notification)
+        notification = self._with_link(await self._with_evidence(notification))
         notifier = self._notifier(stored)
         if isinstance(notifier, UpdatingNotifier):
             posted = await self._posted(leased.channel, notification.thread)
@@ -227,6 +229,18 @@ class Outbox:
             await self._remember(leased.channel, notification.thread, place)
         else:
             await notifier.send(notification)
+
+    async def _with_evidence(self, notification: Notification) -> Notification:
+        """Add what is to blame; a message without it is better than none."""
+        try:
+            async with (
+                asyncio.timeout(EVIDENCE_MAX_S),
+                self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection,
+            ):
+                return await evidence.add(connection, notification)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            log.warning("evidence_missing", error=f"{type(error).__name__}: {error}"[:300])
+            return notification
 
     def _with_link(self, notification: Notification) -> Notification:
         """Add the link that acknowledges, where there is something to acknowledge."""
