@@ -8,6 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
 from alerting import cycle, work
@@ -46,7 +47,7 @@ async def through_outages(
         try:
             await run()
         except Exception as error:
-            if errors.classify(error) is not errors.Verdict.WAIT:
+            if not _may_pass(error):
                 raise
             if time.monotonic() - started > retry.maximum_s:
                 delays, said = backoff.delays(retry), None  # it had worked for a while
@@ -56,6 +57,16 @@ async def through_outages(
             await pause(next(delays), stop)
         else:
             return
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the database that is away, not us that are wrong.
+
+    asyncpg answers with an InternalClientError when a session was ended while it was idle and the
+    next statement meets the server's farewell.
+    """
+    is_farewell = isinstance(error, asyncpg.InternalClientError)
+    return is_farewell or errors.classify(error) is errors.Verdict.WAIT
 
 
 class Worker:
