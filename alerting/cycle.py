@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # After an outage agents come back within 30 s (their longest backoff) and one interval of at most
 # 60 s; until then, missing samples say nothing about the servers.
 GRACE = timedelta(seconds=90)
+WORK_MEM = "64MB"
 LOGGED_MAX = 20  # lines a cycle
 PATIENCE_S = 30.0  # without a cycle for so long, nobody listened
 
@@ -67,6 +68,8 @@ async def run(
     async with connection.transaction():
         if work is None and not await records.take_turn(connection):
             return None
+        # The runs of a whole fleet in trouble are sorted in memory, not on disk.
+        await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
         last, now = await records.load_heartbeat(
             connection, patience_s=patience_s, database_started_at=database_started_at, key=beat
         )
