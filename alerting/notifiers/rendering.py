@@ -33,7 +33,9 @@ COLOURS = {"critical": "#c62828", "warning": "#ef6c00", "good": "#2e7d32", "unkn
 
 def title(notification: Notification) -> str:
     """Return one line: how bad, what, where; a mount's name may hold a line break."""
-    line = f"[{_word(notification)}] {what(notification)} on {where(notification)}"
+    line = f"[{_word(notification)}] {what(notification)}"
+    if notification.labels.get("scope") != "fleet":
+        line += f" on {where(notification)}"
     return "".join(each if each.isprintable() else " " for each in line)
 
 
@@ -198,12 +200,13 @@ def where(notification: Notification) -> str:
     if notification.members:
         servers = len({each.server for each in notification.members})
         everyone = len(notification.members) == notification.member_count
+        if servers == len(notification.members):
+            return f"{notification.member_count} servers"
         if servers > 1 or not everyone:
-            count = servers if everyone else notification.member_count
-            return f"{count} {'servers' if everyone else 'series'}"
+            return f"{servers} servers" if everyone else f"{notification.member_count} series"
         return notification.server or "all servers"
     if notification.server is None:
-        return "all servers"
+        return "many servers" if notification.labels.get("scope") == "fleet" else "all servers"
     labels = ", ".join(f"{key} {value}" for key, value in notification.labels.items())
     return f"{notification.server} ({labels})" if labels else notification.server
 
