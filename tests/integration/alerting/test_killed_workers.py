@@ -78,7 +78,7 @@ async def attempt(house, draw: random.Random, lives: int | None) -> None:
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 6, 9])  # series that do something
 async def test_killed_workers_change_nothing_of_what_is_decided_and_told(house, seed):
     draw = random.Random(seed)
     await house.only("cpu_usage")
