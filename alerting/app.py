@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from alerting import notifiers, worker
+from alerting import dead_man, late, notifiers, worker
 from alerting.channels import ChannelOpener
 from alerting.outbox import Outbox
 from hostpulse import lifecycle
@@ -44,6 +44,7 @@ async def run(
         box=secrets.SecretBox.load(keys, settings.data_dir),
         environment=environment,
         smtp_url=settings.smtp_url.get_secret_value() if settings.smtp_url else None,
+        public_url=settings.public_url,
     )
     dsn = settings.database_url.get_secret_value()
     async with (
@@ -57,12 +58,19 @@ async def run(
         await worker.through_outages("start", lambda: _check_schema(cycle_pool), stop)
         cycles = worker.Worker(cycle_pool, interval_s=settings.alert_interval_s, stop=stop)
         outbox = Outbox(outbox_pool, opener=opener, notifiers=notifiers.NOTIFIERS, stop=stop)
+        looker = late.LateLooker(outbox_pool, stop=stop)
+        tasks = {
+            "cycles": worker.through_outages("cycles", cycles.run, stop),
+            "outbox": worker.through_outages("outbox", outbox.run, stop),
+            "late": worker.through_outages("late", looker.run, stop),
+        }
+        if settings.heartbeat_url is not None:
+            url = settings.heartbeat_url.get_secret_value()
+            switch = dead_man.DeadMan(outbox_pool, url=url, stop=stop)
+            tasks["heartbeat"] = worker.through_outages("heartbeat", switch.run, stop)
         log.info("alerting_started", interval_s=settings.alert_interval_s)
         await lifecycle.run_until_stopped(
-            {
-                "cycles": worker.through_outages("cycles", cycles.run, stop),
-                "outbox": worker.through_outages("outbox", outbox.run, stop),
-            },
+            tasks,
             stop,
             grace_s=STOP_GRACE_S,
         )

@@ -47,6 +47,7 @@ class ChannelOpener:
     box: secrets.SecretBox
     environment: Mapping[str, str] = field(repr=False)
     smtp_url: str | None = field(default=None, repr=False)
+    public_url: str | None = None
 
     def open(self, stored: StoredChannel) -> Channel:
         """Get the channel's secret.

@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from alerting import evaluation, liveness, records, states
+from alerting import causes, evaluation, liveness, records, states
+from alerting import muting as mutes
 from alerting.rules import OFFLINE_METRIC, Rule
+from alerting.work import LIVENESS, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from alerting.evaluation import Finding
+    from alerting.liveness import Fleet
     from alerting.series import Series
+    from alerting.work import Work
     from storage.database import Connection
 
 # After an outage agents come back within 30 s (their longest backoff) and one interval of at most
 # 60 s; until then, missing samples say nothing about the servers.
 GRACE = timedelta(seconds=90)
+WORK_MEM = "64MB"
+LOGGED_MAX = 20  # lines a cycle
 PATIENCE_S = 30.0  # without a cycle for so long, nobody listened
 
 log = structlog.stdlib.get_logger(__name__)
@@ -43,6 +49,7 @@ async def run(
     *,
     patience_s: float = PATIENCE_S,
     database_started_at: datetime | None = None,
+    work: Work | None = None,
 ) -> Report | None:
     """Run one cycle; None when another worker is at it. All or nothing of it is stored.
 
@@ -50,52 +57,95 @@ async def run(
         connection: outside a transaction.
         patience_s: without a cycle for so long, nobody listened, and no silence counts.
         database_started_at: before it nobody could be heard either; None asks the database.
+        work: the leased part to do; None: all of it, alone.
+
+    Raises:
+        LeaseLost: another worker took the part over.
     """
+    beat = records.HEARTBEAT
+    if work is not None and work.key != LIVENESS:
+        beat = f"{beat} {work.key}"
     async with connection.transaction():
-        if not await records.take_turn(connection):
+        if work is None and not await records.take_turn(connection):
             return None
+        # The runs of a whole fleet in trouble are sorted in memory, not on disk.
+        await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
         last, now = await records.load_heartbeat(
-            connection, patience_s=patience_s, database_started_at=database_started_at
+            connection, patience_s=patience_s, database_started_at=database_started_at, key=beat
         )
         chosen, invalid = await records.load_rules(connection)
-        live = await records.load_live(connection)
+        if work is not None:
+            chosen = [rule for rule in chosen if key_of(rule.metric) == work.key]
+        by_id = {rule.id: rule for rule in chosen}
+        live = await records.load_live(connection, None if work is None else by_id)
         enabled = [rule for rule in chosen if rule.enabled]
         fleet = await liveness.look_at_fleet(connection, heard_since=last.heard_since)
         # When a stall ends, servers come back one by one: their silence counts from now.
-        heard_since = now if last.stalled and not fleet.stalled else last.heard_since
+        heard_since = now if last.stalled and not fleet.is_troubled else last.heard_since
         findings = await evaluation.evaluate(
             connection, [rule for rule in enabled if rule.metric != OFFLINE_METRIC], live.keys()
         )
         findings += await liveness.evaluate(
             connection, enabled, live.keys(), fleet, heard_since=heard_since
         )
-        by_id = {rule.id: rule for rule in chosen}
-        findings += _unfound(by_id, live, findings, stalled=fleet.stalled)
-        if fleet.stalled or now - heard_since < GRACE:
+        findings += _unfound(by_id, live, findings, fleet)
+        if now - heard_since < GRACE:
             findings = [f for f in findings if not isinstance(f.observation, states.Unseen)]
-        outcomes = await _decide(connection, by_id, live, findings, now)
-        await records.save(connection, outcomes)
+        findings = await _explained(connection, findings, fleet)
+        channels = await records.load_channels(connection)
+        outcomes = await _decide(connection, by_id, live, findings, now, channels)
+        messages = await records.save(connection, outcomes, channels)
         await records.save_heartbeat(
             connection,
-            records.Heartbeat(time=now, heard_since=heard_since, stalled=fleet.stalled),
+            records.Heartbeat(time=now, heard_since=heard_since, stalled=fleet.is_troubled),
+            beat,
         )
+        if work is not None:
+            await work.finish(connection)
     _tell(outcomes)
-    told = [o.channels for o in outcomes for t in o.transitions if t.notify]
     return Report(
         rules=len(enabled),
         findings=len(findings),
         transitions=sum(len(outcome.transitions) for outcome in outcomes),
-        notifications=sum(map(len, told)),
+        notifications=messages,
         invalid={name: str(error) for name, error in invalid.items()},
     )
+
+
+async def _explained(
+    connection: Connection, findings: list[Finding], fleet: Fleet
+) -> list[Finding]:
+    """Say why samples are missing, and leave out servers that fell silent together."""
+    kept = [
+        finding
+        for finding in findings
+        if not isinstance(finding.observation, states.Unseen)
+        or not (fleet.stalled or finding.place.series.server_id in fleet.lost)
+    ]
+    missing = {
+        finding.place.series.server_id
+        for finding in kept
+        if isinstance(finding.observation, states.Unseen)
+    }
+    if not missing:
+        return kept
+    known = await causes.load(connection, (each for each in missing if each), fleet.lost)
+    return [
+        evaluation.Finding(
+            place=finding.place,
+            observation=states.Unseen(cause=known.get(finding.place.series.server_id or 0)),
+        )
+        if isinstance(finding.observation, states.Unseen)
+        else finding
+        for finding in kept
+    ]
 
 
 def _unfound(
     by_id: Mapping[int, Rule],
     live: Mapping[Series, records.Alert],
     findings: Iterable[Finding],
-    *,
-    stalled: bool,
+    fleet: Fleet,
 ) -> list[Finding]:
     """Observe the live alerts that no query found: their samples stopped, or nobody watches them.
 
@@ -108,7 +158,8 @@ def _unfound(
         if series in found or rule is None:
             continue
         if _is_watched(rule, alert):
-            if rule.metric == OFFLINE_METRIC and stalled:
+            lost = fleet.stalled or series.server_id in fleet.lost
+            if rule.metric == OFFLINE_METRIC and lost:
                 continue  # single servers are not judged meanwhile
             # The offline query returns every server that it knows and that is in `live`.
             gone = rule.metric == OFFLINE_METRIC
@@ -137,6 +188,7 @@ async def _decide(
     live: Mapping[Series, records.Alert],
     findings: Iterable[Finding],
     now: datetime,
+    channels: Mapping[str, str],
 ) -> list[records.Outcome]:
     """Ask the state machine about every finding; keep what changed."""
     pending = list(findings)
@@ -145,7 +197,11 @@ async def _decide(
     known = await records.load_known(
         connection, (f.place for f in pending if f.place.series not in live)
     )
-    enabled_channels = await records.load_channels(connection)
+    muting = await mutes.load(connection, now)
+    server_labels: Mapping[int, Mapping[str, object]] = {}
+    if muting.asks_for_server_labels:
+        ids = {f.place.series.server_id for f in pending}
+        server_labels = await records.load_server_labels(connection, ids - {None})  # pyright: ignore[reportArgumentType] - None was taken out
     outcomes: list[records.Outcome] = []
     for finding in pending:
         series = finding.place.series
@@ -153,27 +209,48 @@ async def _decide(
         if alert is None:
             alert = records.Alert(id=None, place=finding.place, state=states.AlertState())
         rule = by_id[series.rule_id]
-        _, transitions = states.step(rule, alert.state, finding.observation, now)
+        labels = server_labels.get(series.server_id or 0, {})
+        mute = muting.decide(rule, finding.place, labels)
+        _, transitions = states.step(rule, alert.state, finding.observation, now, mute)
         if transitions:
-            channels = tuple(c for c in enabled_channels if not rule.channels or c in rule.channels)
+            told = tuple(_audience(rule, each, channels) for each in transitions)
             outcomes.append(
-                records.Outcome(alert=alert, rule=rule, transitions=transitions, channels=channels)
+                records.Outcome(alert=alert, rule=rule, transitions=transitions, channels=told)
             )
     return outcomes
 
 
+def _audience(
+    rule: Rule, transition: states.Transition, channels: Iterable[str]
+) -> tuple[str, ...]:
+    """Return whom a transition is told: who was told before hears the rest as well."""
+    if not transition.notify:
+        return ()
+    usual = {each for each in channels if not rule.channels or each in rule.channels}
+    others = {each for each in channels if each in rule.escalate_channels}
+    if transition.change is states.Change.ESCALATED:
+        return tuple(sorted(others))
+    return tuple(sorted(usual | others if transition.after.escalated_at else usual))
+
+
 def _tell(outcomes: Iterable[records.Outcome]) -> None:
-    """Log what people were told of."""
-    for outcome in outcomes:
-        for transition in outcome.transitions:
-            if transition.notify:
-                log.info(
-                    "alert_changed",
-                    change=str(transition.change),
-                    rule=outcome.rule.name,
-                    server=outcome.alert.place.server,
-                    labels=dict(outcome.alert.place.series.labels),
-                    severity=str(transition.severity),
-                    value=transition.after.value,
-                    channels=list(outcome.channels),
-                )
+    """Log what people were told of; a bad day is summed up after the first lines."""
+    told = [
+        (outcome, transition, channels)
+        for outcome in outcomes
+        for transition, channels in zip(outcome.transitions, outcome.channels, strict=True)
+        if transition.notify
+    ]
+    for outcome, transition, channels in told[:LOGGED_MAX]:
+        log.info(
+            "alert_changed",
+            change=str(transition.change),
+            rule=outcome.rule.name,
+            server=outcome.alert.place.server,
+            labels=dict(outcome.alert.place.series.labels),
+            severity=str(transition.severity),
+            value=transition.after.value,
+            channels=list(channels),
+        )
+    if (more := len(told) - LOGGED_MAX) > 0:
+        log.info("more_alerts_changed", count=more)

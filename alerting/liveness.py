@@ -7,10 +7,15 @@ alert worker came back from an outage, nor before a stall of the whole ingest wa
 Ingest is *stalled* when at least two watched servers were heard within a minute of each other and
 since then nobody at all, for 30 s or 2.5 of the shortest interval. Servers that were silent
 before don't count: with one server left, its silence is simply that it is offline.
+
+A *loss* is when at least three servers, a fifth of those watched or more, were last heard within a
+minute of each other and are all silent for that long: that is one alert about the gateway or the
+database, and none of these servers is judged by itself until the rest is less than a fifth.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +35,9 @@ STALLED_S = 30.0
 STALLED_INTERVALS = 2.5
 TOGETHER_S = 60.0
 STALLED_LABELS = {"scope": "ingest"}
+LOST_LABELS = {"scope": "fleet"}
+LOST_SHARE = 0.2
+LOST_LEAST = 3
 
 _FLEET = """
     WITH watched AS (
@@ -42,8 +50,22 @@ _FLEET = """
     )
     SELECT max(newest) AS newest,
            extract(epoch FROM now() - greatest(max(newest), $1))::float8 AS silent_s,
-           count(*) AS together, min(shortest_s)::float8 AS shortest_s
+           (SELECT count(*) FROM watched)::int AS watched, count(*) AS together,
+           min(shortest_s)::float8 AS shortest_s
     FROM watched WHERE last_seen >= newest - make_interval(secs => $2)
+"""
+
+_LOST = """
+    SELECT s.id, s.last_seen,
+           extract(epoch FROM now() - greatest(s.last_seen, $1))::float8 AS silent_s
+    FROM server s
+    LEFT JOIN LATERAL (
+      SELECT min(interval_s) AS shortest_s FROM family_interval f WHERE f.server_id = s.id
+    ) i ON true
+    WHERE s.watch_offline AND s.status <> 'stopped' AND s.last_seen IS NOT NULL
+      AND greatest(s.last_seen, $1)
+          < now() - make_interval(secs => greatest($2, $3 * coalesce(i.shortest_s, 0)))
+    ORDER BY s.last_seen, s.id
 """
 
 _SILENT = """
@@ -72,6 +94,14 @@ class Fleet:
     newest: datetime | None
     silent_s: float
     stalled: bool
+    lost: frozenset[int] = frozenset()
+    lost_since: datetime | None = None
+    lost_s: float = 0.0
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether it is the gateway or the database, not the servers."""
+        return self.stalled or bool(self.lost)
 
 
 async def look_at_fleet(connection: Connection, *, heard_since: datetime) -> Fleet:
@@ -80,11 +110,29 @@ async def look_at_fleet(connection: Connection, *, heard_since: datetime) -> Fle
     if row is None or row["newest"] is None:
         return Fleet(newest=None, silent_s=0.0, stalled=False)
     allowed_s = max(STALLED_S, STALLED_INTERVALS * (row["shortest_s"] or 0.0))
+    silent = await connection.fetch(_LOST, heard_since, STALLED_S, STALLED_INTERVALS)
+    lost = _lost([(each["last_seen"], each["id"]) for each in silent], row["watched"])
+    seen = {each["id"]: each for each in silent}
     return Fleet(
         newest=row["newest"],
         silent_s=row["silent_s"],
         stalled=row["together"] >= 2 and row["silent_s"] > allowed_s,
+        lost=frozenset(lost),
+        lost_since=max((seen[each]["last_seen"] for each in lost), default=None),
+        lost_s=min((seen[each]["silent_s"] for each in lost), default=0.0),
     )
+
+
+def _lost(silent: Sequence[tuple[datetime, int]], watched: int) -> list[int]:
+    """Return the most servers that were last heard within a minute, if they are enough."""
+    needed = max(LOST_LEAST, math.ceil(LOST_SHARE * watched))
+    first, best = 0, (0, 0)
+    for end, (moment, _) in enumerate(silent, start=1):
+        while (moment - silent[first][0]).total_seconds() > TOGETHER_S:
+            first += 1
+        best = max(best, (end - first, end))
+    count, end = best
+    return [server_id for _, server_id in silent[end - count : end]] if count >= needed else []
 
 
 async def evaluate(
@@ -103,9 +151,26 @@ async def evaluate(
         stalled = _stalled(rule, fleet)
         if fleet.stalled or stalled.place.series in live:
             findings.append(stalled)
+        lost = _together(rule, fleet)
+        if not fleet.stalled and (fleet.lost or lost.place.series in live):
+            findings.append(lost)
         if not fleet.stalled:
-            findings += await _silent(connection, rule, live, heard_since)
+            silent = await _silent(connection, rule, live, heard_since)
+            findings += [f for f in silent if f.place.series.server_id not in fleet.lost]
     return findings
+
+
+def _together(rule: Rule, fleet: Fleet) -> Finding:
+    """Describe the loss of many servers at one moment."""
+    level = rule.levels[-1]
+    runs: tuple[states.Run, ...] = ()
+    if fleet.lost and fleet.lost_since is not None:
+        lasted_s = max(fleet.lost_s, level.for_s)
+        runs = (states.Run(severity=level.severity, since=fleet.lost_since, lasted_s=lasted_s),)
+    return Finding(
+        place=Place(series=Series.of(rule.id, None, LOST_LABELS), server=None),
+        observation=states.Seen(value=fleet.lost_s, recovered=not fleet.lost, runs=runs),
+    )
 
 
 def _stalled(rule: Rule, fleet: Fleet) -> Finding:

@@ -30,12 +30,29 @@ class Kind(StrEnum):
 
     FIRED = "fired"
     SEVERITY_CHANGED = "severity_changed"
+    ANNOUNCED = "announced"
+    ESCALATED = "escalated"
     REPEATED = "repeated"
     RESOLVED = "resolved"
     NO_DATA = "no_data"
     DATA_RETURNED = "data_returned"
     WITHDRAWN = "withdrawn"
+    ACKNOWLEDGED = "acknowledged"
     TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One of several alerts that a message speaks of."""
+
+    alert_id: int
+    firing_number: int
+    severity: str
+    value: float | None
+    rule: str
+    unit: str
+    server: str | None = None
+    labels: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +61,9 @@ class Notification:
 
     `server` is None for the whole fleet; `value`, `threshold` and `unit` are in the metric's base
     unit. `thread` is the same for all messages of one firing, `dedup_key` is this message's own.
+    A message about several alerts holds the first of them as `members` and counts all; the other
+    fields are those of the worst one. What is added when it is sent is not stored: `evidence`
+    (lines), `sparkline`, `chart` (a PNG), and `ack_url`.
     """
 
     kind: Kind
@@ -63,7 +83,22 @@ class Notification:
     since: datetime | None = None
     fired_at: datetime | None = None
     is_open: bool = True
+    cause: str | None = None
+    flapping: bool = False
+    server_id: int | None = None
+    members: tuple[Member, ...] = ()
+    member_count: int = 1
+    alert_id: int | None = None
+    firing_number: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    evidence: tuple[str, ...] = ()
+    sparkline: str | None = None
+    chart: bytes | None = field(default=None, repr=False)
+    ack_url: str | None = field(default=None, repr=False)
+
+
+ADDED_WHEN_SENT = frozenset({"evidence", "sparkline", "chart", "ack_url"})
+STORED = tuple(f.name for f in dataclasses.fields(Notification) if f.name not in ADDED_WHEN_SENT)
 
 
 def describe(rule: rules.Rule, place: Place, transition: Transition) -> Notification:
@@ -91,6 +126,10 @@ def describe(rule: rules.Rule, place: Place, transition: Transition) -> Notifica
         since=after.run_started_at,
         fired_at=after.fired_at,
         is_open=after.severity is not None,
+        cause=after.cause,
+        flapping=after.flapping,
+        server_id=place.series.server_id,
+        firing_number=after.firing_number,
         annotations=dict(rule.annotations),
     )
 
@@ -98,8 +137,11 @@ def describe(rule: rules.Rule, place: Place, transition: Transition) -> Notifica
 def to_json(notification: Notification) -> dict[str, object]:
     """Return what the outbox stores."""
     # dataclasses.asdict copies deeply, which the read-only mappings of a rule refuse.
-    fields = dataclasses.fields(notification)
-    payload: dict[str, object] = {f.name: getattr(notification, f.name) for f in fields}
+    payload: dict[str, object] = {name: getattr(notification, name) for name in STORED}
+    payload["members"] = [
+        {f.name: getattr(member, f.name) for f in dataclasses.fields(Member)}
+        for member in notification.members
+    ]
     for name in TIMES:
         value = payload[name]
         payload[name] = value.isoformat() if isinstance(value, datetime) else None
@@ -112,8 +154,13 @@ def from_json(payload: Mapping[str, object]) -> Notification:
     Raises:
         ValueError, TypeError: this is no notification.
     """
-    known = {f.name for f in dataclasses.fields(Notification)}
-    values = {key: value for key, value in payload.items() if key in known}
+    values = {key: value for key, value in payload.items() if key in STORED}
+    members = cast("list[dict[str, object]]", values.get("members", []))
+    known = {f.name for f in dataclasses.fields(Member)}
+    values["members"] = tuple(
+        Member(**{key: value for key, value in member.items() if key in known})  # pyright: ignore[reportArgumentType] - as below
+        for member in members
+    )
     for name in TIMES:
         if values.get(name) is not None:
             values[name] = datetime.fromisoformat(cast("str", values[name]))

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
-from alerting import channels, notifications
+from alerting import channels, evidence, links, notifications
+from alerting.notifications import Kind
+from alerting.notifiers import UpdatingNotifier
 from hostpulse import backoff, errors
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from storage.database import Pool
 
 POLL_S = 1.0
+EVIDENCE_MAX_S = 3.0
 LEASE = timedelta(seconds=180)  # longer than any send lasts
 SEND_MAX_S = 120.0
 SETTLE_MAX_S = 15.0
@@ -55,8 +60,19 @@ _LEASE = """
         AND (n.leased_until IS NULL OR n.leased_until < now())
         AND NOT EXISTS (
           SELECT FROM notification earlier
-          WHERE earlier.alert_id = n.alert_id AND earlier.channel = n.channel
+          WHERE earlier.channel = n.channel AND earlier.queue = n.queue AND n.queue <> ''
             AND earlier.state = 'pending' AND earlier.id < n.id)
+        -- A group (queue '') waits for what is earlier about any of its alerts, and they for it.
+        AND NOT EXISTS (
+          SELECT FROM notification earlier
+          WHERE earlier.channel = n.channel AND earlier.queue = ''
+            AND earlier.state = 'pending' AND earlier.id < n.id
+            AND earlier.alert_ids && n.alert_ids)
+        AND NOT (n.queue = '' AND EXISTS (
+          SELECT FROM unnest(n.alert_ids) AS member(id)
+          JOIN notification earlier
+            ON earlier.channel = n.channel AND earlier.queue = 'alert ' || member.id
+          WHERE earlier.state = 'pending' AND earlier.id < n.id))
       ORDER BY n.next_attempt_at, n.id
       LIMIT 1
       FOR UPDATE SKIP LOCKED
@@ -205,7 +221,57 @@ class Outbox:
             raise errors.Permanent("the channel was removed")
         if not stored.enabled:
             raise errors.Permanent("the channel is disabled")
-        await self._notifier(stored).send(notification)
+        notification = self._with_link(await self._with_evidence(notification))
+        notifier = self._notifier(stored)
+        if isinstance(notifier, UpdatingNotifier):
+            posted = await self._posted(leased.channel, notification.thread)
+            place = await notifier.send_after(notification, posted)
+            await self._remember(leased.channel, notification.thread, place)
+        else:
+            await notifier.send(notification)
+
+    async def _with_evidence(self, notification: Notification) -> Notification:
+        """Add what is to blame; a message without it is better than none."""
+        try:
+            async with (
+                asyncio.timeout(EVIDENCE_MAX_S),
+                self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection,
+            ):
+                return await evidence.add(connection, notification)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            log.warning("evidence_missing", error=f"{type(error).__name__}: {error}"[:300])
+            return notification
+
+    def _with_link(self, notification: Notification) -> Notification:
+        """Add the link that acknowledges, where there is something to acknowledge."""
+        if self._opener.public_url is None or not notification.is_open:
+            return notification
+        if notification.kind in {Kind.TEST, Kind.ACKNOWLEDGED, Kind.RESOLVED, Kind.WITHDRAWN}:
+            return notification
+        now = datetime.now(UTC)
+        link = links.make(self._opener.box, self._opener.public_url, notification, now)
+        return dataclasses.replace(notification, ack_url=link)
+
+    async def _posted(self, channel: str, thread: str) -> Mapping[str, str] | None:
+        """Return where the message of a firing is; None when there is none yet."""
+        async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
+            return await connection.fetchval(
+                "SELECT place FROM posted_message WHERE channel = $1 AND thread = $2",
+                channel,
+                thread,
+            )
+
+    async def _remember(self, channel: str, thread: str, place: Mapping[str, str]) -> None:
+        """Keep where the message of a firing is."""
+        async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
+            await connection.execute(
+                "INSERT INTO posted_message (channel, thread, place) VALUES ($1, $2, $3)"
+                " ON CONFLICT (channel, thread) DO UPDATE SET place = excluded.place,"
+                " posted_at = now()",
+                channel,
+                thread,
+                dict(place),
+            )
 
     def _notifier(self, stored: StoredChannel) -> Notifier:
         """Make the notifier of a channel."""

@@ -47,7 +47,16 @@ def parse(row: Mapping[str, object]) -> rules.Rule:
             low=rules.REPEAT_MIN_S,
         ),
         channels=_texts("channels", row.get("channels") or ()),
-        annotations=_text_map("annotations", row.get("annotations") or {}),
+        keep_firing_for_s=_number(
+            "keep_firing_for_s",
+            row.get("keep_firing_for_s", 0),
+            low=0,
+            high=rules.KEEP_FIRING_MAX_S,
+        ),
+        group_by=_member({"group_by": rules.GroupBy.RULE, **row}, "group_by", rules.GroupBy),
+        escalate_after_s=_optional_number(row, "escalate_after_s", low=rules.ESCALATE_MIN_S),
+        escalate_channels=_texts("escalate_channels", row.get("escalate_channels") or ()),
+        annotations=_annotations(row.get("annotations") or {}),
         enabled=bool(row.get("enabled", True)),
         seeded=bool(row.get("seeded", False)),
         edited_at=cast("datetime | None", row.get("edited_at")),
@@ -55,6 +64,9 @@ def parse(row: Mapping[str, object]) -> rules.Rule:
     if metric == rules.OFFLINE_METRIC and operator is not rules.Operator.ABOVE:
         expectation = f"> for {rules.OFFLINE_METRIC}"
         raise rules.InvalidRule("operator", expectation=expectation, value=str(operator))
+    if rule.escalate_after_s is not None and not rule.escalate_channels:
+        expectation = "names of channels where escalate_after_s is set"
+        raise rules.InvalidRule("escalate_channels", expectation=expectation, value=[])
     _check_recovery(rule)
     return rule
 
@@ -141,6 +153,15 @@ def _selector(raw: object) -> rules.Selector:
     )
 
 
+def _annotations(raw: object) -> Mapping[str, str]:
+    """Read texts for people; the runbook is a link."""
+    annotations = _text_map("annotations", raw)
+    runbook = annotations.get(rules.RUNBOOK, "https://")
+    if not runbook.startswith(("https://", "http://")):
+        raise rules.InvalidRule("annotations.runbook", expectation="a link", value=runbook)
+    return annotations
+
+
 def _text(row: Mapping[str, object], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value:
@@ -175,8 +196,10 @@ def _number(where: str, value: object, *, low: float = -math.inf, high: float = 
     return float(value)
 
 
-def _optional_number(row: Mapping[str, object], key: str) -> float | None:
-    return None if row.get(key) is None else _number(key, row[key])
+def _optional_number(
+    row: Mapping[str, object], key: str, *, low: float = -math.inf
+) -> float | None:
+    return None if row.get(key) is None else _number(key, row[key], low=low)
 
 
 def _member(row: Mapping[str, object], key: str, members: type[M], *, where: str = "") -> M:

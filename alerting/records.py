@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from alerting import notifications, parsing, states
+from alerting import grouping, notifications, parsing, states
+from alerting.decisions import Decision, Verdict
 from alerting.rules import InvalidRule, Severity
 from alerting.series import Place, Series
 
@@ -23,35 +25,45 @@ CYCLE_LOCK = 7_240_005  # any number, the same in every alert worker
 _ALERT = """
     SELECT a.id, a.rule_id, a.server_id, a.labels, a.state, a.severity, a.value, a.run_started_at,
            a.fired_at, a.resolved_at, a.notified_at, a.acknowledged_at, a.firing_number,
-           a.notice_number, s.name AS server, s.labels AS server_labels
+           a.notice_number, a.told_severity, a.recovered_at, a.escalated_at, a.cause,
+           a.flips, a.flapping, s.name AS server, s.labels AS server_labels
     FROM alert a LEFT JOIN server s ON s.id = a.server_id
 """
 
+# One statement for all: ten thousand rows one by one take seconds.
 _UPSERT = """
-    INSERT INTO alert (id, rule_id, server_id, labels, state, severity, value, run_started_at,
-                       fired_at, resolved_at, notified_at, firing_number, notice_number, changed_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    INSERT INTO alert AS present (
+      id, rule_id, server_id, labels, state, severity, value, run_started_at, fired_at,
+      resolved_at, notified_at, firing_number, notice_number, told_severity, recovered_at,
+      escalated_at, cause, flips, flapping, changed_at)
+    SELECT id, rule_id, server_id, labels, state, severity, value, run_started_at, fired_at,
+           resolved_at, notified_at, firing_number, notice_number, told_severity, recovered_at,
+           escalated_at, cause, flips, flapping, changed_at
+    FROM jsonb_populate_recordset(NULL::alert, $1)
     ON CONFLICT (id) DO UPDATE SET
       state = excluded.state, severity = excluded.severity, value = excluded.value,
       run_started_at = excluded.run_started_at, fired_at = excluded.fired_at,
       resolved_at = excluded.resolved_at, notified_at = excluded.notified_at,
       firing_number = excluded.firing_number, notice_number = excluded.notice_number,
-      changed_at = excluded.changed_at,
-      acknowledged_at = CASE WHEN $15 THEN alert.acknowledged_at END,
-      acknowledged_by = CASE WHEN $15 THEN alert.acknowledged_by END
+      told_severity = excluded.told_severity, recovered_at = excluded.recovered_at,
+      escalated_at = excluded.escalated_at, cause = excluded.cause, flips = excluded.flips,
+      flapping = excluded.flapping, changed_at = excluded.changed_at,
+      acknowledged_at = CASE WHEN present.firing_number = excluded.firing_number
+                             THEN present.acknowledged_at END,
+      acknowledged_by = CASE WHEN present.firing_number = excluded.firing_number
+                             THEN present.acknowledged_by END
 """
 
-_HISTORY = """
-    INSERT INTO alert_history (time, alert_id, rule_name, server_id, labels, change, from_state,
-                               to_state, severity, value, firing_number, detail)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
-
-_NOTIFICATION = """
-    INSERT INTO notification (created_at, alert_id, channel, kind, dedup_key, payload,
-                              next_attempt_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $1)
-"""
+_HISTORY_COLUMNS = (
+    *("time", "alert_id", "rule_name", "server_id", "labels", "change", "from_state"),
+    *("to_state", "severity", "value", "firing_number", "detail"),
+)
+_NOTIFICATION_COLUMNS = (
+    *("created_at", "alert_id", "alert_ids", "queue", "channel", "kind", "dedup_key"),
+    *("payload", "next_attempt_at"),
+)
+ROWS_AT_ONCE = 5_000
+NO_CHANNEL = Decision(verdict=Verdict.NO_CHANNEL, reason="no channel is enabled for it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +78,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a cycle decided about one alert, and whom it tells."""
+    """What a cycle decided about one alert, and which channels it tells of each transition."""
 
     alert: Alert
     rule: Rule
     transitions: tuple[states.Transition, ...]
-    channels: tuple[str, ...]
+    channels: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +112,14 @@ async def load_rules(connection: Connection) -> tuple[list[Rule], dict[str, Inva
     return valid, invalid
 
 
-async def load_live(connection: Connection) -> dict[Series, Alert]:
-    """Return the alerts that are looked at in every cycle."""
+async def load_live(
+    connection: Connection, rule_ids: Iterable[int] | None = None
+) -> dict[Series, Alert]:
+    """Return the alerts that are looked at in every cycle, of all rules or of these."""
     rows = await connection.fetch(
         f"{_ALERT} WHERE a.state IN ('pending', 'firing', 'no_data')"  # S608: see states.LIVE
+        " AND ($1::int[] IS NULL OR a.rule_id = ANY($1))",
+        None if rule_ids is None else list(rule_ids),
     )
     return {alert.place.series: alert for alert in map(_alert, map(dict, rows))}
 
@@ -122,16 +138,31 @@ async def load_known(connection: Connection, wanted: Iterable[Place]) -> dict[Se
     return {alert.place.series: alert for alert in map(_alert, map(dict, rows))}
 
 
-async def load_channels(connection: Connection) -> tuple[str, ...]:
-    """Return the names of the channels that are enabled."""
-    rows = await connection.fetch("SELECT name FROM channel WHERE enabled ORDER BY name")
-    return tuple(row["name"] for row in rows)
+async def load_channels(connection: Connection) -> dict[str, str]:
+    """Return the kinds of the channels that are enabled, by name."""
+    rows = await connection.fetch("SELECT name, kind FROM channel WHERE enabled ORDER BY name")
+    return {row["name"]: row["kind"] for row in rows}
 
 
-async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
-    """Store new states, their history and what is to be sent; to be called in a transaction."""
+async def load_server_labels(
+    connection: Connection, server_ids: Iterable[int]
+) -> dict[int, Mapping[str, object]]:
+    """Return the labels of servers."""
+    rows = await connection.fetch(
+        "SELECT id, labels FROM server WHERE id = ANY($1::int[])", list(server_ids)
+    )
+    return {row["id"]: row["labels"] for row in rows}
+
+
+async def save(
+    connection: Connection, outcomes: Sequence[Outcome], channel_kinds: Mapping[str, str]
+) -> int:
+    """Store new states, their history and what is to be sent; to be called in a transaction.
+
+    Returns how many messages go out.
+    """
     if not outcomes:
-        return
+        return 0
     new = sum(outcome.alert.id is None for outcome in outcomes)
     fresh_ids = iter(
         await connection.fetch(
@@ -143,17 +174,38 @@ async def save(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     identified = [
         (outcome, outcome.alert.id or cast("int", next(fresh_ids)["id"])) for outcome in outcomes
     ]
-    await connection.executemany(_UPSERT, [_alert_row(o, i) for o, i in identified])
-    await connection.executemany(
-        _HISTORY, [_history_row(o, i, t) for o, i in identified for t in o.transitions]
+    for first in range(0, len(identified), ROWS_AT_ONCE):
+        some = identified[first : first + ROWS_AT_ONCE]
+        await connection.execute(_UPSERT, [_alert_row(o, i) for o, i in some])
+    await connection.copy_records_to_table(
+        "alert_history",
+        records=[
+            _history_row(o, i, t, channels)
+            for o, i in identified
+            for t, channels in zip(o.transitions, o.channels, strict=True)
+        ],
+        columns=_HISTORY_COLUMNS,
     )
-    await connection.executemany(
-        _NOTIFICATION, [row for o, i in identified for row in _notification_rows(o, i)]
+    changes = (
+        grouping.Change(
+            alert_id=i, rule=o.rule, place=o.alert.place, transition=t, channels=channels
+        )
+        for o, i in identified
+        for t, channels in zip(o.transitions, o.channels, strict=True)
     )
+    messages = grouping.messages(changes, channel_kinds)
+    await connection.copy_records_to_table(
+        "notification", records=map(_notification_row, messages), columns=_NOTIFICATION_COLUMNS
+    )
+    return len(messages)
 
 
 async def load_heartbeat(
-    connection: Connection, *, patience_s: float, database_started_at: datetime | None = None
+    connection: Connection,
+    *,
+    patience_s: float,
+    database_started_at: datetime | None = None,
+    key: str = HEARTBEAT,
 ) -> tuple[Heartbeat, datetime]:
     """Return the last cycle's heartbeat, and since when a silence counts now.
 
@@ -174,7 +226,7 @@ async def load_heartbeat(
                     ELSE now() END AS heard_since
         FROM (SELECT) one LEFT JOIN last ON true
         """,
-        HEARTBEAT,
+        key,
         patience_s,
         database_started_at,
     )
@@ -187,12 +239,14 @@ async def load_heartbeat(
     )
 
 
-async def save_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
+async def save_heartbeat(
+    connection: Connection, heartbeat: Heartbeat, key: str = HEARTBEAT
+) -> None:
     """Say that a cycle ran."""
     await connection.execute(
         "INSERT INTO setting (key, value) VALUES ($1, $2)"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        HEARTBEAT,
+        key,
         {
             "time": heartbeat.time.isoformat(),
             "heard_since": heartbeat.heard_since.isoformat(),
@@ -203,12 +257,14 @@ async def save_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
 
 def _alert(row: Mapping[str, object]) -> Alert:
     """Make an alert of a row."""
-    names = {f.name for f in dataclasses.fields(states.AlertState)}
-    known = {key: value for key, value in row.items() if key in names and key != "severity"}
-    severity = cast("str | None", row["severity"])
+    severities = {"severity", "told_severity"}
+    names = {f.name for f in dataclasses.fields(states.AlertState)} - severities
+    known = {key: value for key, value in row.items() if key in names}
+    known["flips"] = tuple(cast("list[datetime]", row["flips"]))
     state = states.AlertState(
         phase=states.Phase(cast("str", row["state"])),
-        severity=Severity(severity) if severity else None,
+        severity=_severity(row["severity"]),
+        told_severity=_severity(row["told_severity"]),
         acknowledged=row["acknowledged_at"] is not None,
         **known,  # pyright: ignore[reportArgumentType] - columns of the same names and types
     )
@@ -225,27 +281,63 @@ def _alert(row: Mapping[str, object]) -> Alert:
     )
 
 
-def _alert_row(outcome: Outcome, alert_id: int) -> tuple[object, ...]:
+def _severity(value: object) -> Severity | None:
+    return Severity(cast("str", value)) if value else None
+
+
+def _alert_row(outcome: Outcome, alert_id: int) -> dict[str, object]:
+    """Return the alert's row as JSON."""
     series, last = outcome.alert.place.series, outcome.transitions[-1]
     state = last.after
-    return (
-        *(alert_id, series.rule_id, series.server_id, dict(series.labels)),
-        *(state.phase, state.severity, state.value, state.run_started_at),
-        *(state.fired_at, state.resolved_at, state.notified_at),
-        *(state.firing_number, state.notice_number, last.at, state.acknowledged),
-    )
+    value = state.value if state.value is not None and math.isfinite(state.value) else None
+    return {
+        "id": alert_id,
+        "rule_id": series.rule_id,
+        "server_id": series.server_id,
+        "labels": dict(series.labels),
+        "state": state.phase,
+        "severity": state.severity,
+        "value": value,
+        "run_started_at": _json_time(state.run_started_at),
+        "fired_at": _json_time(state.fired_at),
+        "resolved_at": _json_time(state.resolved_at),
+        "notified_at": _json_time(state.notified_at),
+        "firing_number": state.firing_number,
+        "notice_number": state.notice_number,
+        "told_severity": state.told_severity,
+        "recovered_at": _json_time(state.recovered_at),
+        "escalated_at": _json_time(state.escalated_at),
+        "cause": state.cause,
+        "flips": [each.isoformat() for each in state.flips],
+        "flapping": state.flapping,
+        "changed_at": last.at.isoformat(),
+    }
+
+
+def _json_time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _history_row(
-    outcome: Outcome, alert_id: int, transition: states.Transition
+    outcome: Outcome, alert_id: int, transition: states.Transition, channels: tuple[str, ...]
 ) -> tuple[object, ...]:
     series, after = outcome.alert.place.series, transition.after
     level = outcome.rule.level(transition.severity)
-    detail = {
+    detail: dict[str, object] = {
         "threshold": level.threshold,
         "for_s": level.for_s,
-        "notified": list(outcome.channels) if transition.notify else [],
+        "notified": list(channels),
     }
+    if transition.decision is not None:
+        decision = transition.decision
+        if decision.tells and not channels:
+            decision = NO_CHANNEL
+        detail["decision"] = str(decision.verdict)
+        detail["reason"] = decision.reason
+    if after.cause is not None:
+        detail["cause"] = after.cause
+    if after.flapping:
+        detail["flapping"] = True
     return (
         *(transition.at, alert_id, outcome.rule.name, series.server_id, dict(series.labels)),
         *(transition.change, transition.before, after.phase, transition.severity),
@@ -253,11 +345,9 @@ def _history_row(
     )
 
 
-def _notification_rows(outcome: Outcome, alert_id: int) -> Iterable[tuple[object, ...]]:
-    for transition in outcome.transitions:
-        if not transition.notify:
-            continue
-        told = notifications.describe(outcome.rule, outcome.alert.place, transition)
-        payload = notifications.to_json(told)
-        for channel in outcome.channels:
-            yield (transition.at, alert_id, channel, told.kind, told.dedup_key, payload)
+def _notification_row(message: grouping.Message) -> tuple[object, ...]:
+    told = message.notification
+    return (
+        *(message.at, message.alert_ids[0], message.alert_ids, message.queue, message.channel),
+        *(told.kind, told.dedup_key, notifications.to_json(told), message.at),
+    )

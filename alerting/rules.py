@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 OFFLINE_METRIC = "server.offline"  # seconds of silence; no table has it
 FOR_MAX_S = 86_400  # a longer wait would make each cycle read more than a day of samples
 REPEAT_MIN_S = 60
+ESCALATE_MIN_S = 60
+KEEP_FIRING_MAX_S = 86_400
+RUNBOOK = "runbook"  # the annotation that links to what to do
 REPEAT_DEFAULT_S = 14_400
 LEVELS_MAX = 2  # one of each severity
 
@@ -51,6 +54,14 @@ class NoDataPolicy(StrEnum):
     """An open firing is closed, and its receivers are told that the data ended."""
     ALERT = "alert"
     """The missing data is a message of its own, also where all was well before."""
+
+
+class GroupBy(StrEnum):
+    """Which changes of one moment are told in one message."""
+
+    NONE = "none"
+    RULE = "rule"
+    SERVER = "server"
 
 
 class Operator(StrEnum):
@@ -107,7 +118,8 @@ class Rule:
     """A rule that can be evaluated; `levels` are ordered from mild to bad.
 
     `label_filter` maps a label to the values that are watched; a label that is not in it is not
-    looked at. Thresholds are in the metric's base unit.
+    looked at. Thresholds are in the metric's base unit. A firing that is not acknowledged within
+    `escalate_after_s` is also told to `escalate_channels`.
     """
 
     id: int
@@ -121,6 +133,10 @@ class Rule:
     no_data: NoDataPolicy = NoDataPolicy.KEEP
     repeat_interval_s: float = REPEAT_DEFAULT_S
     channels: tuple[str, ...] = ()
+    keep_firing_for_s: float = 0.0
+    group_by: GroupBy = GroupBy.RULE
+    escalate_after_s: float | None = None
+    escalate_channels: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
     enabled: bool = True
     seeded: bool = False

@@ -59,17 +59,17 @@ def build(group: Group, *, live_servers: Sequence[int]) -> tuple[str, list[objec
     NULL where the newest sample does not breach. Series that are well and have no live alert on
     their server are left out.
     """
-    return _Builder(group, live_servers).statement()
+    return Builder(group, live_servers).statement()
 
 
-class _Builder:
+class Builder:
     """Collects the parts of one statement."""
 
     def __init__(self, group: Group, live_servers: Sequence[int]) -> None:
         self._group = group
         self._parameters = Parameters()
         self._live = self._parameters.add(list(live_servers))
-        self._labels = _label_expressions(group)
+        self._labels = label_expressions(group)
         names = dict.fromkeys(catalog.find_metric(rule.metric).column for rule in group.rules)
         self._values = {column.name: f"v{number}" for number, column in enumerate(names)}
 
@@ -266,7 +266,7 @@ class _Builder:
         )
 
 
-def _label_expressions(group: Group) -> dict[str, str]:
+def label_expressions(group: Group) -> dict[str, str]:
     """Return the labels that tell series apart, and where each comes from."""
     expressions = {label: f"m.{label}" for label in group.table.series}
     if group.element is not None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from alerting.notifiers import email
+from alerting.notifiers import email, webhooks
 from hostpulse import errors
 from storage import settings as storage_settings
 
@@ -29,6 +29,12 @@ class AlertingSettings(storage_settings.ServerSettings):
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
     smtp_url: SecretStr | None = Field(default=None, description=email.EXPECTATION)
     secret_key: SecretStr | None = Field(default=None, description="encrypts channel secrets")
+    public_url: str | None = Field(
+        default=None, description="https://host[:port] at which people reach the gateway"
+    )
+    heartbeat_url: SecretStr | None = Field(
+        default=None, description="an https:// address that is told every minute that all is well"
+    )
     alert_interval_s: float = Field(
         default=10.0,
         ge=INTERVAL_MIN_S,
@@ -45,11 +51,32 @@ class AlertingSettings(storage_settings.ServerSettings):
             raise ValueError("postgresql://user:password@host:port/database")
         return url
 
-    @field_validator("smtp_url", "secret_key", mode="before")
+    @field_validator("smtp_url", "secret_key", "public_url", "heartbeat_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """Let an empty variable mean that there is none."""
         return None if value == "" else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, url: str | None) -> str | None:
+        """Refuse what is no address of a web server."""
+        if url is not None:
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+                raise ValueError("http://host[:port] or https://host[:port]")
+        return url
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _check_heartbeat_url(cls, url: SecretStr | None) -> SecretStr | None:
+        """Refuse what can't be posted to safely."""
+        if url is not None:
+            try:
+                webhooks.check_url(url.get_secret_value())
+            except errors.ConfigError as error:
+                raise ValueError(error.expectation) from error
+        return url
 
     @field_validator("smtp_url")
     @classmethod

@@ -12,7 +12,15 @@ open exactly while the state has a severity. Within an open firing:
 - a worse level takes over once it was sustained for its own `for`;
 - a milder level takes over as soon as the worse one no longer breaches, without a `for`: that was
   served when the firing began, and a "resolved" in between would be false;
-- it is over when a sample is on the good side of the recovery threshold, never for lack of samples.
+- it is over when a sample is on the good side of the recovery threshold, never for lack of samples;
+  with `keep_firing_for`, when the samples have been there for so long.
+
+*Flapping*: an alert that fires for the third time within 30 minutes, its fifth change, is marked
+and held firing until it has been well for 15 minutes on end.
+
+Whether people are told is a decision with a reason (`decisions`). A mute (a silence, an inhibition)
+keeps a firing from being announced; it is announced when the mute ends and it still fires. What was
+announced is also told to be over, muted or not: else somebody's page would stay open for ever.
 """
 
 from __future__ import annotations
@@ -23,10 +31,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from alerting.decisions import Decision, Verdict
 from alerting.rules import NoDataPolicy
 
 if TYPE_CHECKING:
     from alerting.rules import Rule, Severity
+
+
+FLAP_WINDOW = timedelta(minutes=30)
+FLAP_CHANGES = 4  # more of them within the window are flapping
+FLAP_CALM_S = 900.0
 
 
 class Phase(StrEnum):
@@ -49,11 +63,32 @@ class Change(StrEnum):
     PENDING_ENDED = "pending_ended"
     FIRED = "fired"
     SEVERITY_CHANGED = "severity_changed"
+    ANNOUNCED = "announced"
+    """It fired while it was muted, and is told now."""
+    ESCALATED = "escalated"
     REPEATED = "repeated"
+    RECOVERING = "recovering"
+    """It is well, but held firing for a while."""
+    RELAPSED = "relapsed"
     RESOLVED = "resolved"
     NO_DATA = "no_data"
     DATA_RETURNED = "data_returned"
     WITHDRAWN = "withdrawn"
+
+
+class Cause(StrEnum):
+    """Why there are no samples."""
+
+    SHUTDOWN = "shutdown"
+    """The agent said goodbye."""
+    REBOOT = "reboot"
+    """The machine went down to come up again, or came up with a new boot id."""
+    STREAM_LOST = "stream_lost"
+    """Nothing is heard from the agent."""
+    NO_SAMPLES = "no_samples"
+    """The agent is heard, but not with these samples."""
+    FLEET = "fleet"
+    """Many servers fell silent together: the gateway or the database, not the servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +113,8 @@ class Seen:
 class Unseen:
     """The newest sample is too old to say anything, or there is none."""
 
+    cause: Cause | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
@@ -91,8 +128,10 @@ Observation = Seen | Unseen | Withdrawn
 class AlertState:
     """All that is remembered of an alert; a new one is ok.
 
-    `severity` is that of the open firing. `firing_number` counts firings and `notice_number`
-    counts what was announced, so that every notification has a name of its own.
+    `severity` is that of the open firing, `told_severity` what people last heard of it (None: not
+    announced). `firing_number` counts firings and `notice_number` counts what was told, so that
+    every notification has a name of its own. `recovered_at` is since when it is well though held
+    firing, `flips` are the times of firings and resolutions in the last 30 minutes.
     """
 
     phase: Phase = Phase.OK
@@ -105,11 +144,17 @@ class AlertState:
     acknowledged: bool = False
     firing_number: int = 0
     notice_number: int = 0
+    told_severity: Severity | None = None
+    recovered_at: datetime | None = None
+    escalated_at: datetime | None = None
+    cause: str | None = None
+    flips: tuple[datetime, ...] = ()
+    flapping: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A change that is recorded; `notify` says whether people are told.
+    """A change that is recorded; `decision` None is a change that nobody is ever told of.
 
     `severity` is that of the firing it belongs to, also when this ends it; `after` is the state
     from then on.
@@ -119,108 +164,236 @@ class Transition:
     before: Phase
     after: AlertState
     severity: Severity
-    notify: bool
+    decision: Decision | None
     at: datetime
+
+    @property
+    def notify(self) -> bool:
+        """Whether people are told."""
+        return self.decision is not None and self.decision.tells
 
 
 def step(
-    rule: Rule, state: AlertState, observation: Observation, now: datetime
+    rule: Rule,
+    state: AlertState,
+    observation: Observation,
+    now: datetime,
+    mute: Decision | None = None,
 ) -> tuple[AlertState, tuple[Transition, ...]]:
-    """Return the next state and what is to be recorded, in order; nothing changed is `()`."""
+    """Return the next state and what is to be recorded, in order; nothing changed is `()`.
+
+    Args:
+        rule: the rule as it is now.
+        state: where the alert stands.
+        observation: what was seen.
+        now: the time of the cycle.
+        mute: why nothing new may be told, where something says so.
+    """
+    machine = _Machine(rule=rule, now=now, mute=mute)
     match observation:
         case Withdrawn():
-            transitions = _withdraw(rule, state, now)
+            transitions = machine.withdraw(state)
         case Unseen():
-            transitions = _lose_sight(rule, state, now)
+            transitions = machine.lose_sight(state, observation)
         case Seen() if state.severity is not None:
-            transitions = _go_on_firing(rule, state, observation, now)
+            transitions = machine.go_on_firing(state, observation)
         case Seen():
-            transitions = _watch(rule, state, observation, now)
+            transitions = machine.watch(state, observation)
     return (transitions[-1].after if transitions else state), transitions
 
 
-def _withdraw(rule: Rule, state: AlertState, now: datetime) -> tuple[Transition, ...]:
-    """End what is going on."""
-    if state.phase not in LIVE:
-        return ()
-    announced = state.phase is Phase.NO_DATA and rule.no_data is NoDataPolicy.ALERT
-    after = dataclasses.replace(state, phase=Phase.OK, severity=None, run_started_at=None)
-    notify = announced or state.severity is not None
-    return (_transition(rule, Change.WITHDRAWN, state, after, now, notify=notify),)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machine:
+    """One step, with what stays the same in it."""
 
+    rule: Rule
+    now: datetime
+    mute: Decision | None
 
-def _lose_sight(rule: Rule, state: AlertState, now: datetime) -> tuple[Transition, ...]:
-    """Go to no_data; the policy says whether a firing stays open and who hears of it."""
-    is_open = state.severity is not None
-    closes = is_open and rule.no_data is NoDataPolicy.OK
-    announces = rule.no_data is NoDataPolicy.ALERT
-    if state.phase is Phase.NO_DATA and not closes:
-        return ()
-    if state.phase not in LIVE and not announces:
-        return ()
-    after = dataclasses.replace(
-        state,
-        phase=Phase.NO_DATA,
-        severity=None if closes else state.severity,
-        run_started_at=state.run_started_at if is_open else None,
-    )
-    notify = closes or announces
-    return (_transition(rule, Change.NO_DATA, state, after, now, notify=notify),)
+    def withdraw(self, state: AlertState) -> tuple[Transition, ...]:
+        """End what is going on."""
+        if state.phase not in LIVE:
+            return ()
+        announced = state.phase is Phase.NO_DATA and self.rule.no_data is NoDataPolicy.ALERT
+        after = _closed(dataclasses.replace(state, phase=Phase.OK, run_started_at=None))
+        if state.severity is not None:
+            return (self._record(Change.WITHDRAWN, state, after, self._ending(state)),)
+        decision = self._news() if announced else None
+        return (self._record(Change.WITHDRAWN, state, after, decision),)
 
-
-def _watch(rule: Rule, state: AlertState, seen: Seen, now: datetime) -> tuple[Transition, ...]:
-    """No firing is open: begin one, or wait, or see that all is well."""
-    if sustained := _sustained(rule, seen):
+    def lose_sight(self, state: AlertState, unseen: Unseen) -> tuple[Transition, ...]:
+        """Go to no_data; the policy says whether a firing stays open and who hears of it."""
+        is_open = state.severity is not None
+        closes = is_open and self.rule.no_data is NoDataPolicy.OK
+        announces = self.rule.no_data is NoDataPolicy.ALERT
+        if state.phase is Phase.NO_DATA and not closes:
+            return ()
+        if state.phase not in LIVE and not announces:
+            return ()
         after = dataclasses.replace(
             state,
-            phase=Phase.FIRING,
-            severity=sustained.severity,
-            value=seen.value,
-            run_started_at=sustained.since,
-            fired_at=now,
-            resolved_at=None,
-            acknowledged=False,
-            firing_number=state.firing_number + 1,
+            phase=Phase.NO_DATA,
+            cause=unseen.cause.value if unseen.cause else None,
+            recovered_at=None,
+            run_started_at=state.run_started_at if is_open else None,
         )
-        return (_transition(rule, Change.FIRED, state, after, now, notify=True),)
-    quiet = Phase.RESOLVED if state.phase is Phase.RESOLVED else Phase.OK
-    phase = Phase.PENDING if seen.runs else quiet
-    if phase is state.phase:
-        return ()
-    since = min((run.since for run in seen.runs), default=None)
-    after = dataclasses.replace(state, phase=phase, value=seen.value, run_started_at=since)
-    if state.phase is Phase.NO_DATA:
-        notify = rule.no_data is NoDataPolicy.ALERT
-        return (_transition(rule, Change.DATA_RETURNED, state, after, now, notify=notify),)
-    change = Change.PENDING_STARTED if phase is Phase.PENDING else Change.PENDING_ENDED
-    return (_transition(rule, change, state, after, now, notify=False),)
+        if closes:
+            ended = _closed(after)
+            return (self._record(Change.NO_DATA, state, ended, self._ending(state)),)
+        decision = self._news() if announces else None
+        return (self._record(Change.NO_DATA, state, after, decision),)
 
-
-def _go_on_firing(
-    rule: Rule, state: AlertState, seen: Seen, now: datetime
-) -> tuple[Transition, ...]:
-    """A firing is open: end it, change its severity, say it again, or leave it."""
-    if not seen.runs and seen.recovered:
+    def watch(self, state: AlertState, seen: Seen) -> tuple[Transition, ...]:
+        """No firing is open: begin one, or wait, or see that all is well."""
+        if sustained := _sustained(self.rule, seen):
+            flips = (*_recent(state.flips, self.now), self.now)
+            after = dataclasses.replace(
+                state,
+                phase=Phase.FIRING,
+                severity=sustained.severity,
+                value=seen.value,
+                run_started_at=sustained.since,
+                fired_at=self.now,
+                resolved_at=None,
+                acknowledged=False,
+                firing_number=state.firing_number + 1,
+                told_severity=None,
+                recovered_at=None,
+                escalated_at=None,
+                cause=None,
+                flips=flips,
+                flapping=len(flips) > FLAP_CHANGES,
+            )
+            return (self._record(Change.FIRED, state, after, self._news()),)
+        quiet = Phase.RESOLVED if state.phase is Phase.RESOLVED else Phase.OK
+        phase = Phase.PENDING if seen.runs else quiet
+        if phase is state.phase:
+            return ()
+        since = min((run.since for run in seen.runs), default=None)
         after = dataclasses.replace(
-            state, phase=Phase.RESOLVED, severity=None, value=seen.value, resolved_at=now
+            state, phase=phase, value=seen.value, run_started_at=since, cause=None
         )
-        return (_transition(rule, Change.RESOLVED, state, after, now, notify=True),)
-    transitions: list[Transition] = []
-    if state.phase is Phase.NO_DATA:
-        back = dataclasses.replace(state, phase=Phase.FIRING, value=seen.value)
-        notify = rule.no_data is NoDataPolicy.ALERT
-        transitions.append(_transition(rule, Change.DATA_RETURNED, state, back, now, notify=notify))
-    current = transitions[-1].after if transitions else state
-    severity = _severity_now(rule, state, seen)
-    if severity is not state.severity:
-        other = dataclasses.replace(current, severity=severity, value=seen.value)
-        transitions.append(
-            _transition(rule, Change.SEVERITY_CHANGED, current, other, now, notify=True)
+        if state.phase is Phase.NO_DATA:
+            decision = self._news() if self.rule.no_data is NoDataPolicy.ALERT else None
+            return (self._record(Change.DATA_RETURNED, state, after, decision),)
+        change = Change.PENDING_STARTED if phase is Phase.PENDING else Change.PENDING_ENDED
+        return (self._record(change, state, after, None),)
+
+    def go_on_firing(self, state: AlertState, seen: Seen) -> tuple[Transition, ...]:
+        """A firing is open: end it, change its severity, say it again, or leave it."""
+        well = not seen.runs and seen.recovered
+        if well and (resolved := self._resolve(state, seen)):
+            return (resolved,)
+        transitions: list[Transition] = []
+        current = state
+        if state.phase is Phase.NO_DATA:
+            back = dataclasses.replace(state, phase=Phase.FIRING, value=seen.value, cause=None)
+            decision = self._news() if self.rule.no_data is NoDataPolicy.ALERT else None
+            transitions.append(self._record(Change.DATA_RETURNED, state, back, decision))
+            current = transitions[-1].after
+        if well != (current.recovered_at is not None):
+            since = self.now if well else None
+            held = dataclasses.replace(current, recovered_at=since, value=seen.value)
+            change = Change.RECOVERING if well else Change.RELAPSED
+            transitions.append(self._record(change, current, held, None))
+            current = transitions[-1].after
+        if well:
+            return tuple(transitions)
+        severity = _severity_now(self.rule, state, seen)
+        if severity is not state.severity:
+            other = dataclasses.replace(current, severity=severity, value=seen.value)
+            transitions.append(self._record(Change.SEVERITY_CHANGED, current, other, self._news()))
+        elif not transitions and (change := self._say_again(state)):
+            again = dataclasses.replace(
+                state,
+                value=seen.value,
+                escalated_at=self.now if change is Change.ESCALATED else state.escalated_at,
+            )
+            transitions.append(self._record(change, state, again, self._news()))
+        return tuple(transitions)
+
+    def _resolve(self, state: AlertState, seen: Seen) -> Transition | None:
+        """End a firing whose samples are well, unless it is held."""
+        hold_s = max(self.rule.keep_firing_for_s, FLAP_CALM_S if state.flapping else 0.0)
+        since = state.recovered_at or self.now
+        if (self.now - since).total_seconds() < hold_s:
+            return None
+        flips = () if state.flapping else (*_recent(state.flips, self.now), self.now)
+        after = dataclasses.replace(
+            _closed(state),
+            phase=Phase.RESOLVED,
+            value=seen.value,
+            resolved_at=self.now,
+            cause=None,
+            flips=flips,
+            flapping=False,
         )
-    elif not transitions and _repeat_is_due(rule, state, now):
-        again = dataclasses.replace(state, value=seen.value)
-        transitions.append(_transition(rule, Change.REPEATED, state, again, now, notify=True))
-    return tuple(transitions)
+        return self._record(Change.RESOLVED, state, after, self._ending(state))
+
+    def _say_again(self, state: AlertState) -> Change | None:
+        """Why an open firing is to be spoken of again, where nothing about it has changed."""
+        if self.mute is not None:
+            return None
+        if state.told_severity is not state.severity and not (
+            state.acknowledged and state.told_severity is None
+        ):
+            return Change.ANNOUNCED
+        if state.acknowledged:
+            return None
+        if self._escalates(state):
+            return Change.ESCALATED
+        if state.notified_at is None:
+            return None
+        silent_s = (self.now - state.notified_at).total_seconds()
+        return Change.REPEATED if silent_s >= self.rule.repeat_interval_s else None
+
+    def _escalates(self, state: AlertState) -> bool:
+        """Whether nobody took it on for so long that others are told."""
+        after_s = self.rule.escalate_after_s
+        if after_s is None or state.escalated_at is not None or state.fired_at is None:
+            return False
+        return (self.now - state.fired_at).total_seconds() >= after_s
+
+    def _news(self) -> Decision:
+        """Decide on what people have not heard yet."""
+        return self.mute or Decision(verdict=Verdict.TOLD, reason="nothing mutes it")
+
+    def _ending(self, state: AlertState) -> Decision:
+        """Decide on the end of a firing, which whoever heard of its beginning must hear."""
+        if state.told_severity is None:
+            return Decision(verdict=Verdict.NOT_ANNOUNCED, reason="its beginning had not been told")
+        return Decision(verdict=Verdict.TOLD, reason="its beginning was told")
+
+    def _record(
+        self, change: Change, state: AlertState, after: AlertState, decision: Decision | None
+    ) -> Transition:
+        """Record a change, and count it where people are told."""
+        if decision is not None and decision.tells:
+            after = dataclasses.replace(
+                after,
+                notified_at=self.now,
+                notice_number=state.notice_number + 1,
+                told_severity=after.severity,
+            )
+        severity = after.severity or state.severity or self.rule.levels[0].severity
+        return Transition(
+            change=change,
+            before=state.phase,
+            after=after,
+            severity=severity,
+            decision=decision,
+            at=self.now,
+        )
+
+
+def _closed(state: AlertState) -> AlertState:
+    """Return the state without an open firing."""
+    return dataclasses.replace(state, severity=None, told_severity=None, recovered_at=None)
+
+
+def _recent(flips: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:
+    """Return the changes that still count."""
+    return tuple(each for each in flips if now - each < FLAP_WINDOW)
 
 
 def _sustained(rule: Rule, seen: Seen) -> Run | None:
@@ -239,22 +412,3 @@ def _severity_now(rule: Rule, state: AlertState, seen: Seen) -> Severity:
     mildest = rule.levels[0].severity
     breaching = max((run.severity for run in seen.runs), key=lambda s: s.rank, default=mildest)
     return min(state.severity, breaching, key=lambda s: s.rank)
-
-
-def _repeat_is_due(rule: Rule, state: AlertState, now: datetime) -> bool:
-    """Whether nobody took it on and it was last said long enough ago."""
-    if state.acknowledged or state.notified_at is None:
-        return False
-    return now - state.notified_at >= timedelta(seconds=rule.repeat_interval_s)
-
-
-def _transition(
-    rule: Rule, change: Change, state: AlertState, after: AlertState, now: datetime, *, notify: bool
-) -> Transition:
-    """Record a change and count it if it is announced."""
-    if notify:
-        after = dataclasses.replace(after, notified_at=now, notice_number=state.notice_number + 1)
-    severity = after.severity or state.severity or rule.levels[0].severity
-    return Transition(
-        change=change, before=state.phase, after=after, severity=severity, notify=notify, at=now
-    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+import uuid
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
-from alerting import cycle
+from alerting import cycle, work
 from hostpulse import backoff
 from storage import errors
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from storage.database import Pool
 
 CYCLE_MAX_S = 60.0
+POLL_MAX_S = 0.5
 ACQUIRE_MAX_S = 5.0
 PATIENCE_INTERVALS = 3.0
 RETRY = backoff.BackoffPolicy(initial_s=0.5, maximum_s=10.0)
@@ -26,13 +30,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 async def through_outages(
     name: str,
-    work: Callable[[], Coroutine[object, object, None]],
+    run: Callable[[], Coroutine[object, object, None]],
     stop: asyncio.Event,
     *,
     retry: backoff.BackoffPolicy = RETRY,
     pause: backoff.Pause = backoff.pause,
 ) -> None:
-    """Call `work` until it returns; again, with backoff, when the database is away.
+    """Call `run` until it returns; again, with backoff, when the database is away.
 
     An outage is said once. Any other error is raised.
     """
@@ -41,9 +45,9 @@ async def through_outages(
     while not stop.is_set():
         started = time.monotonic()
         try:
-            await work()
+            await run()
         except Exception as error:
-            if errors.classify(error) is not errors.Verdict.WAIT:
+            if not _may_pass(error):
                 raise
             if time.monotonic() - started > retry.maximum_s:
                 delays, said = backoff.delays(retry), None  # it had worked for a while
@@ -55,8 +59,20 @@ async def through_outages(
             return
 
 
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the database that is away, not us that are wrong.
+
+    asyncpg answers with an InternalClientError when a session was ended while it was idle and the
+    next statement meets the server's farewell.
+    """
+    is_farewell = isinstance(error, asyncpg.InternalClientError)
+    return is_farewell or errors.classify(error) is errors.Verdict.WAIT
+
+
 class Worker:
-    """Runs cycles at an interval, counted from start to start.
+    """Does the work that is due, one piece after the other; any number of workers share it.
+
+    Each piece is due again an interval after it was begun.
 
     Args:
         pool: of the evaluation alone.
@@ -79,35 +95,53 @@ class Worker:
         self._stop = stop
         self._monotonic = monotonic
         self._pause = pause
+        self._poll_s = min(POLL_MAX_S, interval_s / 10)
+        self._id = uuid.uuid4()
+        self._prepare_at = -math.inf
         self._invalid: Mapping[str, str] = {}
 
     async def run(self) -> None:
-        """Run cycles until stopped.
+        """Do what is due until stopped.
 
         Raises:
             OSError, PostgresError and so on: the database is away; call again later.
         """
         while not self._stop.is_set():
-            started = self._monotonic()
-            await self.run_once()
-            left_s = self._interval_s - (self._monotonic() - started)
-            await self._pause(max(0.0, left_s), self._stop)
+            if await self.run_once() is None:
+                await self._pause(self._poll_s, self._stop)
 
     async def run_once(self) -> cycle.Report | None:
-        """Run one cycle; None when another worker has its turn."""
+        """Do one piece of work; None when none is due, or another worker took it over."""
         started = self._monotonic()
         async with (
             asyncio.timeout(CYCLE_MAX_S),
             self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection,
         ):
-            report = await cycle.run(connection, patience_s=self._patience_s)
+            if started >= self._prepare_at:
+                await work.prepare(connection)
+                self._prepare_at = started + self._interval_s
+            taken = await work.take(connection, self._id, interval_s=self._interval_s)
+            if taken is None:
+                return None
+            try:
+                report = await cycle.run(connection, patience_s=self._patience_s, work=taken)
+            except work.LeaseLost:
+                log.warning("lease_lost", work=taken.key)
+                return None
         if report is None:
             return None
         self._tell_invalid(report.invalid)
         took_s = self._monotonic() - started
-        log.debug("cycle_finished", took_s=round(took_s, 3), findings=report.findings)
+        log.debug(
+            "cycle_finished", work=taken.key, took_s=round(took_s, 3), findings=report.findings
+        )
         if took_s > self._interval_s:
-            log.warning("cycle_was_slow", took_s=round(took_s, 3), interval_s=self._interval_s)
+            log.warning(
+                "cycle_was_slow",
+                work=taken.key,
+                took_s=round(took_s, 3),
+                interval_s=self._interval_s,
+            )
         return report
 
     def _tell_invalid(self, invalid: Mapping[str, str]) -> None:

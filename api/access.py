@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+OPEN_PREFIX = "/ack/"  # links of messages, which bring a token of their own
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hostpulse"'}
 
 
@@ -27,7 +28,7 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
             try:
                 principal = await self._authenticator.authenticate(_credential(Request(scope)))
             except auth.Unauthenticated as error:
@@ -40,6 +41,11 @@ class RequireKey:
             if refusal:
                 return await problems.response(refusal)(scope, receive, send)
         return await self._app(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    """Whether a path is answered without a key."""
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
 
 
 def _credential(request: Request) -> str | None:
@@ -57,6 +63,12 @@ def require_reader(request: Request) -> None:
     """Refuse who may not read."""
     if not principal(request).may_read:
         raise _forbidden(f"a key of role {principal(request).role} may not read")
+
+
+def require_admin(request: Request) -> None:
+    """Refuse who may not change what is watched and who is told."""
+    if not principal(request).is_admin:
+        raise _forbidden(f"a key of role {principal(request).role} may not change this")
 
 
 def require_writer(request: Request) -> None:

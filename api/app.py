@@ -13,7 +13,19 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 import hostpulse
-from api import access, failures, health, listing, missing, posting, reading
+from api import (
+    access,
+    ack_page,
+    alerts,
+    failures,
+    health,
+    listing,
+    missing,
+    posting,
+    reading,
+    rules,
+    silences,
+)
 
 if TYPE_CHECKING:
     from collector_gateway.services import Services
@@ -31,7 +43,17 @@ def create(services: Services) -> FastAPI:
     )
     failures.install(app)
     app.add_middleware(access.RequireKey, authenticator=services.authenticator)
-    for module in (posting, reading, missing, listing, health):
+    for module in (
+        posting,
+        reading,
+        missing,
+        listing,
+        alerts,
+        silences,
+        rules,
+        ack_page,
+        health,
+    ):
         app.include_router(module.router(services))
 
     async def get_document(_request: Request) -> Response:

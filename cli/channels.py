@@ -8,17 +8,20 @@ import os
 import re
 from datetime import UTC, datetime
 from email.headerregistry import Address
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from alerting import channels, notifications, rules
-from alerting.notifiers import NOTIFIERS, discord, email
+from alerting.notifiers import NOTIFIERS, email, pagerduty, slack, webhooks
 from cli.connection import with_connection
 from hostpulse import errors
 from storage import location, secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 channels_app = typer.Typer(no_args_is_help=True, help="Say where notifications go.")
 add_app = typer.Typer(no_args_is_help=True, help="Add a channel.")
@@ -94,18 +97,62 @@ def add_discord(
     ],
 ) -> None:
     """Post to a Discord channel by incoming webhook."""
-    if url.startswith(secrets.ENV_PREFIX):
-        variable = url.removeprefix(secrets.ENV_PREFIX)
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
-            _refuse(f"--url must be env: and the name of a variable, got {url!r}")
-        _add(channels.StoredChannel(name=name, kind="discord", config={}, secret_env=variable))
-        return
-    try:
-        discord.check_url(url)
-        secret = _box().encrypt(url)
-    except errors.ConfigError as error:
-        _refuse(str(error))
-    _add(channels.StoredChannel(name=name, kind="discord", config={}, secret=secret))
+    _add_secret("discord", name, url, webhooks.check_url)
+
+
+@add_app.command("slack")
+def add_slack(
+    name: Name,
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(help="An incoming webhook's address, or env:NAME of a variable."),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Instead: a bot's token (xoxb-…), or env:NAME.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="With a token: the id of the channel, e.g. C0123456789.")
+    ] = None,
+) -> None:
+    """Post to Slack by incoming webhook, or as a bot, which updates its own message."""
+    if (url is None) == (token is None):
+        _refuse("one of --url and --token must be given")
+    if token is not None:
+        if not channel:
+            _refuse("--channel must be given with --token")
+        _add_secret("slack", name, token, _check_token, {"channel": channel})
+    elif url is not None:
+        _add_secret("slack", name, url, webhooks.check_url)
+
+
+@add_app.command("pagerduty")
+def add_pagerduty(
+    name: Name,
+    *,
+    key: Annotated[
+        str, typer.Option(help="The integration's routing key (Events API v2), or env:NAME.")
+    ],
+) -> None:
+    """Open, and close, PagerDuty incidents."""
+    _add_secret("pagerduty", name, key, _check_routing_key)
+
+
+@add_app.command("webhook")
+def add_webhook(
+    name: Name,
+    *,
+    url: Annotated[
+        str,
+        typer.Option(help='An address, or env:NAME of a variable with it or "<key> <address>".'),
+    ],
+    key: Annotated[str | None, typer.Option(help="Sign with this key (HMAC-SHA256).")] = None,
+) -> None:
+    """Post signed JSON to any address."""
+    if key is not None and (" " in key or url.startswith(secrets.ENV_PREFIX)):
+        _refuse('--key must be without blanks, and inside of the variable with env: ("key url")')
+    text = f"{key} {url}" if key else url
+    _add_secret("webhook", name, text, lambda each: webhooks.check_url(each.rpartition(" ")[2]))
 
 
 @channels_app.command("test")
@@ -135,6 +182,42 @@ def _add(channel: channels.StoredChannel) -> None:
     if not asyncio.run(with_connection(lambda opened: channels.add(opened, channel))):
         _refuse(f"name must be new, got {channel.name!r}, which exists")
     typer.echo(f"{channel.name} is added; try it with: hostpulse channel test {channel.name}")
+
+
+def _add_secret(
+    kind: str,
+    name: str,
+    secret: str,
+    check: Callable[[str], None],
+    config: Mapping[str, object] | None = None,
+) -> None:
+    """Store a channel whose secret is given, to be encrypted, or named as a variable."""
+    settings = dict(config or {})
+    if secret.startswith(secrets.ENV_PREFIX):
+        variable = secret.removeprefix(secrets.ENV_PREFIX)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+            _refuse(f"the secret must be env: and the name of a variable, got {secret!r}")
+        _add(channels.StoredChannel(name=name, kind=kind, config=settings, secret_env=variable))
+        return
+    try:
+        check(secret)
+        stored = _box().encrypt(secret)
+    except errors.ConfigError as error:
+        _refuse(str(error))
+    _add(channels.StoredChannel(name=name, kind=kind, config=settings, secret=stored))
+
+
+def _check_token(token: str) -> None:
+    """Refuse what is no bot's token."""
+    if not token.startswith(slack.TOKEN_PREFIXES):
+        raise errors.ConfigError("token", expectation="a bot's token (xoxb-…)", value="***")
+
+
+def _check_routing_key(key: str) -> None:
+    """Refuse what is no routing key."""
+    if not pagerduty.ROUTING_KEY.fullmatch(key):
+        expectation = "32 letters and digits"
+        raise errors.ConfigError("key", expectation=expectation, value="***")
 
 
 def _box() -> secrets.SecretBox:

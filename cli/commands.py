@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import alerts, channels, databases, keys, rules, servers
+from cli import alerts, channels, databases, keys, rules, servers, silences
 from cli.doctor import doctor_app
 from cli.loss import loss
 from cli.move import move
@@ -28,6 +28,7 @@ for name, group in (
     ("rule", rules.rules_app),
     ("channel", channels.channels_app),
     ("alert", alerts.alerts_app),
+    ("silence", silences.silences_app),
 ):
     app.add_typer(group, name=name)
 databases.databases_app.command("move")(move)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from alerting import parsing, rules
+from alerting import parsing, rule_files, rules
 from alerting.notifiers import rendering
+from cli import rule_apply, rule_test
 from cli.connection import with_connection
 from hostpulse import errors
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 rules_app = typer.Typer(no_args_is_help=True, help="See and edit alert rules.")
 
 WRONG_INPUT = 2
-DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
 EDITABLE = (
     "metric",
     "operator",
@@ -33,6 +32,9 @@ EDITABLE = (
     "no_data",
     "channels",
     "repeat_interval_s",
+    "keep_firing_for_s",
+    "server_selector",
+    "annotations",
     "enabled",
 )
 
@@ -87,6 +89,16 @@ def set_rule(
         str | None, typer.Option(help="Names, comma-separated; empty: every channel.")
     ] = None,
     repeat: Annotated[str | None, typer.Option(help="Say it again after, e.g. 4h.")] = None,
+    keep_firing: Annotated[
+        str | None, typer.Option(help="Hold it firing until it was well for, e.g. 5m.")
+    ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Only servers of this name or label key=value; all: no limit."),
+    ] = None,
+    runbook: Annotated[
+        str | None, typer.Option(help="A link to what to do; none drops it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Change a rule; what is not given stays. It takes effect at the next evaluation."""
@@ -105,14 +117,22 @@ def set_rule(
         if channels is not None:
             changes["channels"] = [each.strip() for each in channels.split(",") if each.strip()]
         if repeat is not None:
-            changes["repeat_interval_s"] = round(parse_duration_s("repeat", repeat))
-        row = _change_now(name, changes, level)
+            changes["repeat_interval_s"] = round(rule_files.duration_s("repeat", repeat))
+        if keep_firing is not None:
+            changes["keep_firing_for_s"] = round(rule_files.duration_s("keep-firing", keep_firing))
+        if server is not None:
+            changes["server_selector"] = _selector(server)
+        row = _change_now(name, changes, level, runbook)
     except errors.ConfigError as error:
         _refuse(str(error))
     if as_json:
         typer.echo(json.dumps(row, default=str, indent=2))
     else:
         typer.echo(f"{name}: {'; '.join(_levels(row))}")
+
+
+rules_app.command("apply")(rule_apply.apply_rules)
+rules_app.command("test")(rule_test.try_rule)
 
 
 @rules_app.command("enable")
@@ -157,20 +177,8 @@ def parse_level(text: str) -> tuple[rules.Severity, dict[str, object] | None]:
     return severity, {
         "severity": str(severity),
         "threshold": _number("threshold", threshold),
-        "for_s": parse_duration_s("for", lasting),
+        "for_s": rule_files.duration_s("for", lasting),
     }
-
-
-def parse_duration_s(field: str, text: str) -> float:
-    """Read `30s`, `5m`, `1h` or bare seconds.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if found is None:
-        raise errors.ConfigError(field, expectation="a time like 30s, 5m or 1h", value=text)
-    return float(found[1]) * DURATION_UNITS_S[found[2]]
 
 
 def _number(field: str, text: str) -> float:
@@ -186,14 +194,23 @@ async def _load(opened: Connection) -> list[dict[str, object]]:
 
 
 def _change_now(
-    name: str, changes: Mapping[str, object], levels: list[str] | None = None
+    name: str,
+    changes: Mapping[str, object],
+    levels: list[str] | None = None,
+    runbook: str | None = None,
 ) -> dict[str, object]:
     """Change a rule; see `_change`."""
-    return asyncio.run(with_connection(lambda opened: _change(opened, name, changes, levels or [])))
+    return asyncio.run(
+        with_connection(lambda opened: _change(opened, name, changes, levels or [], runbook))
+    )
 
 
 async def _change(
-    opened: Connection, name: str, changes: Mapping[str, object], levels: list[str]
+    opened: Connection,
+    name: str,
+    changes: Mapping[str, object],
+    levels: list[str],
+    runbook: str | None,
 ) -> dict[str, object]:
     """Validate the changed rule as a whole and store it.
 
@@ -205,6 +222,8 @@ async def _change(
         row = _one([dict(each) for each in rows], name) | dict(changes)
         if levels:
             row["levels"] = _merged(row["levels"], levels)
+        if runbook is not None:
+            row["annotations"] = _with_runbook(row["annotations"], runbook)
         parsing.parse(row)
         await _check_channels(opened, row["channels"])
         columns = ", ".join(f"{column} = ${n}" for n, column in enumerate(EDITABLE, start=2))
@@ -214,6 +233,22 @@ async def _change(
             *(row[column] for column in EDITABLE),
         )
     return row
+
+
+def _with_runbook(annotations: object, runbook: str) -> dict[str, object]:
+    """Set or drop the link to what to do."""
+    texts = dict(cast("Mapping[str, object]", annotations))
+    texts.pop(rules.RUNBOOK, None)
+    return texts if runbook == "none" else texts | {rules.RUNBOOK: runbook}
+
+
+def _selector(texts: list[str]) -> dict[str, object]:
+    """Read names and `key=value` labels; `all` is no limit."""
+    wanted = [text for text in texts if text != "all"]
+    labels = dict(text.split("=", 1) for text in wanted if "=" in text)
+    names = [text for text in wanted if "=" not in text]
+    parts: dict[str, object] = {"names": names, "labels": labels}
+    return {key: value for key, value in parts.items() if value}
 
 
 def _merged(present: object, texts: list[str]) -> list[dict[str, object]]:

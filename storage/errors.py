@@ -61,6 +61,10 @@ def classify(error: BaseException) -> Verdict:
         return Verdict.RETRY
     if isinstance(error, asyncpg.DataError | OverflowError | ValueError | TypeError):
         return Verdict.REJECT  # it could not even be encoded
-    if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError | Retryable):
+    if isinstance(
+        error,
+        # The client loses track when its session is ended while it is idle.
+        asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError | Retryable,
+    ):
         return Verdict.WAIT
     return Verdict.RETRY

@@ -10,9 +10,9 @@ No error may hold a secret: it is stored with the attempt and logged.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from alerting.notifiers import discord, email
+from alerting.notifiers import discord, email, pagerduty, slack, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alerting.channels import Channel
     from alerting.notifications import Notification
 
-__all__ = ["NOTIFIERS", "Notifier"]
+__all__ = ["NOTIFIERS", "Notifier", "UpdatingNotifier"]
 
 
 class Notifier(Protocol):
@@ -41,9 +41,23 @@ class Notifier(Protocol):
         ...
 
 
+@runtime_checkable
+class UpdatingNotifier(Protocol):
+    """Sends a firing's later messages into its first one."""
+
+    async def send_after(
+        self, notification: Notification, posted: Mapping[str, str] | None
+    ) -> Mapping[str, str]:
+        """Deliver a message as `send` does; return where it is, for the next one of its thread."""
+        ...
+
+
 NOTIFIERS: Mapping[str, Callable[[Channel], Notifier]] = MappingProxyType(
     {
         "discord": discord.DiscordNotifier.of_channel,
         "email": email.EmailNotifier.of_channel,
+        "pagerduty": pagerduty.PagerDutyNotifier.of_channel,
+        "slack": slack.of_channel,
+        "webhook": webhook.WebhookNotifier.of_channel,
     }
 )

@@ -80,6 +80,17 @@ def compose(notification: Notification, *, sender: str, recipients: Sequence[str
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation replies
     message.set_content(rendering.text(notification))
     message.add_alternative(rendering.html_page(notification), subtype="html")
+    if notification.chart is not None:
+        page = message.get_body(("html",))
+        assert isinstance(page, EmailMessage)  # noqa: S101 - it was just added
+        page.add_related(
+            notification.chart,
+            maintype="image",
+            subtype="png",
+            cid=f"<{rendering.CHART_ID}>",
+            filename="chart.png",
+            disposition="inline",
+        )
     return message
 
 

@@ -9,23 +9,33 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from alerting.notifications import Kind, Notification
+from alerting.notifications import Kind, Member, Notification
 from alerting.rules import OFFLINE_METRIC
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+CHART_ID = "chart@hostpulse"
 KIBI = 1024.0
 MINUTE_S = 60
 HOUR_S = 3600
 BIT_UNITS = {"mbps": "Mbit/s"}
 RATE_UNITS = {"packets_per_s": "packets/s", "per_s": "/s"}
+CAUSES = {
+    "shutdown": "its agent said goodbye",
+    "reboot": "the server is rebooting",
+    "stream_lost": "nothing is heard from its agent",
+    "no_samples": "its agent is heard, but sends none",
+    "fleet": "many servers fell silent together, so look at the gateway and the database first",
+}
 COLOURS = {"critical": "#c62828", "warning": "#ef6c00", "good": "#2e7d32", "unknown": "#546e7a"}
 
 
 def title(notification: Notification) -> str:
     """Return one line: how bad, what, where; a mount's name may hold a line break."""
-    line = f"[{_word(notification)}] {what(notification)} on {where(notification)}"
+    line = f"[{_word(notification)}] {what(notification)}"
+    if notification.labels.get("scope") != "fleet":
+        line += f" on {where(notification)}"
     return "".join(each if each.isprintable() else " " for each in line)
 
 
@@ -33,14 +43,19 @@ def sentence(notification: Notification) -> str:
     """Return what happened, in one sentence."""
     n = notification
     value = amount(n.value, n.unit)
+    if n.members:
+        return f"{n.member_count} alerts at once, {n.severity} at worst."
     match n.kind:
         case Kind.TEST:
             return "This is a test: notifications of this channel arrive."
+        case Kind.ACKNOWLEDGED:
+            return "Somebody took it on."
         case Kind.RESOLVED:
             return f"{_metric(n)} is {value}: no longer {condition(n)}."
         case Kind.NO_DATA:
             state = "stays open" if n.is_open else "is closed, though nobody saw it recover"
-            return f"No samples of {_metric(n)} arrive any more. The alert {state}."
+            why = f": {CAUSES[n.cause]}" if n.cause in CAUSES else ""
+            return f"No samples of {_metric(n)} arrive any more{why}. The alert {state}."
         case Kind.DATA_RETURNED:
             state = f"; the alert is still firing at {n.severity}" if n.is_open else ""
             return f"Samples of {_metric(n)} arrive again: {value}{state}."
@@ -48,16 +63,29 @@ def sentence(notification: Notification) -> str:
             return "The rule no longer watches this. The alert is closed."
         case Kind.SEVERITY_CHANGED:
             return f"Now {n.severity}: {_metric(n)} is {value}, the limit is {condition(n)}."
-        case Kind.FIRED | Kind.REPEATED if n.metric == OFFLINE_METRIC:
+        case Kind.ANNOUNCED | Kind.ESCALATED if n.metric != OFFLINE_METRIC:
+            why = "It was muted until now" if n.kind is Kind.ANNOUNCED else "Nobody took it on"
+            return f"{_metric(n)} is {value}, the limit is {condition(n)}. {why}."
+        case Kind.FIRED | Kind.REPEATED | Kind.ANNOUNCED | Kind.ESCALATED if (
+            n.metric == OFFLINE_METRIC
+        ):
+            if n.labels.get("scope") == "fleet":
+                return (
+                    f"Many servers fell silent within a minute, {duration(n.value or 0)} ago:"
+                    " look at the gateway, the network and the database first."
+                )
             who = "any server" if n.server is None else "it"
             return f"Nothing was heard from {who} for {duration(n.value or 0)}."
-        case Kind.FIRED | Kind.REPEATED:
+        case _:
             return f"{_metric(n)} is {value}, the limit is {condition(n)}."
 
 
 def facts(notification: Notification) -> list[tuple[str, str]]:
     """Return what a reader wants to know, each with its name."""
     n = notification
+    if n.members:
+        pairs = [("Rule", n.rule)] if len({each.rule for each in n.members}) == 1 else []
+        return [("Where", where(n)), *pairs, ("At", moment(n.at)), *_annotations(n)]
     pairs = [("Where", where(n)), ("Rule", n.rule), ("Metric", n.metric)]
     if n.value is not None and n.kind is not Kind.WITHDRAWN:
         pairs.append(("Value", amount(n.value, n.unit)))
@@ -69,8 +97,24 @@ def facts(notification: Notification) -> list[tuple[str, str]]:
     if n.kind is Kind.RESOLVED and n.since is not None:
         pairs.append(("Lasted", duration((n.at - n.since).total_seconds())))
     pairs.append(("At", moment(n.at)))
-    pairs += [(key.replace("_", " ").capitalize(), text) for key, text in n.annotations.items()]
-    return pairs
+    if n.flapping:
+        pairs.append(("Flapping", "held firing until it has been well for 15 min"))
+    return [*pairs, *_annotations(n)]
+
+
+def paragraphs(notification: Notification) -> tuple[str, ...]:
+    """Return what is worth more than a line: who is concerned, what is to blame, the course."""
+    parts: list[str] = []
+    if notification.members:
+        lines = [_member(each, notification) for each in notification.members]
+        if (hidden := notification.member_count - len(lines)) > 0:
+            lines.append(f"… and {hidden} more")
+        parts.append("\n".join(lines))
+    if notification.evidence:
+        parts.append("\n".join(notification.evidence))
+    if notification.sparkline:
+        parts.append(notification.sparkline)
+    return tuple(parts)
 
 
 def how_to_look(notification: Notification) -> list[str]:
@@ -83,6 +127,10 @@ def text(notification: Notification) -> str:
     width = max(len(name) for name, _ in facts(notification)) + 1
     lines = [sentence(notification), ""]
     lines += [f"{name + ':':<{width}} {value}" for name, value in facts(notification)]
+    for paragraph in paragraphs(notification):
+        lines += ["", paragraph]
+    if notification.ack_url:
+        lines += ["", f"Acknowledge: {notification.ack_url}"]
     lines += ["", "To look further:", *(f"  {line}" for line in how_to_look(notification)), ""]
     return "\n".join(lines)
 
@@ -95,6 +143,23 @@ def html_page(notification: Notification) -> str:
         f'<td style="padding:4px 0">{escape(value)}</td></tr>'
         for name, value in facts(notification)
     )
+    more = "".join(
+        '<pre style="margin:16px 0 0;padding:12px;background:#eceff1;font-size:13px;'
+        f'white-space:pre-wrap">{escape(each)}</pre>'
+        for each in paragraphs(notification)
+        if each != notification.sparkline or notification.chart is None
+    )
+    if notification.chart is not None:
+        more += (
+            f'<img src="cid:{CHART_ID}" alt="the last hour" width="552" '
+            'style="display:block;margin:16px 0 0;max-width:100%">'
+        )
+    if notification.ack_url:
+        more += (
+            f'<p style="margin:20px 0 0"><a href="{escape(notification.ack_url)}" '
+            'style="display:inline-block;padding:10px 18px;background:#263238;color:#ffffff;'
+            'text-decoration:none">Acknowledge</a></p>'
+        )
     commands = "<br>".join(f"<code>{escape(line)}</code>" for line in how_to_look(notification))
     return (
         '<!doctype html><html><body style="margin:0;padding:24px;background:#eceff1;'
@@ -103,7 +168,7 @@ def html_page(notification: Notification) -> str:
         f'border-top:6px solid {colour(notification)}"><tr><td style="padding:24px">'
         f'<h1 style="margin:0 0 12px;font-size:19px">{escape(title(notification))}</h1>'
         f'<p style="margin:0 0 16px">{escape(sentence(notification))}</p>'
-        f'<table role="presentation" style="border-collapse:collapse">{rows}</table>'
+        f'<table role="presentation" style="border-collapse:collapse">{rows}</table>{more}'
         f'<p style="margin:16px 0 0;color:#607d8b">To look further:<br>{commands}</p>'
         "</td></tr></table></body></html>"
     )
@@ -111,7 +176,7 @@ def html_page(notification: Notification) -> str:
 
 def colour(notification: Notification) -> str:
     """Return the colour of a message as #rrggbb."""
-    if notification.kind in {Kind.RESOLVED, Kind.TEST}:
+    if notification.kind in {Kind.RESOLVED, Kind.TEST, Kind.ACKNOWLEDGED}:
         return COLOURS["good"]
     if notification.kind in {Kind.NO_DATA, Kind.WITHDRAWN, Kind.DATA_RETURNED}:
         return COLOURS["unknown"]
@@ -121,14 +186,27 @@ def colour(notification: Notification) -> str:
 def what(notification: Notification) -> str:
     """Return what is wrong, in short."""
     if notification.metric == OFFLINE_METRIC:
+        if notification.labels.get("scope") == "fleet":
+            return "many servers lost at once"
         return "ingest stalled" if notification.server is None else "agent offline"
+    rules = {each.rule for each in notification.members}
+    if len(rules) > 1:
+        return f"{notification.member_count} alerts"
     return notification.rule.replace("_", " ")
 
 
 def where(notification: Notification) -> str:
     """Return the server and what tells the series apart there."""
+    if notification.members:
+        servers = len({each.server for each in notification.members})
+        everyone = len(notification.members) == notification.member_count
+        if servers == len(notification.members):
+            return f"{notification.member_count} servers"
+        if servers > 1 or not everyone:
+            return f"{servers} servers" if everyone else f"{notification.member_count} series"
+        return notification.server or "all servers"
     if notification.server is None:
-        return "all servers"
+        return "many servers" if notification.labels.get("scope") == "fleet" else "all servers"
     labels = ", ".join(f"{key} {value}" for key, value in notification.labels.items())
     return f"{notification.server} ({labels})" if labels else notification.server
 
@@ -179,12 +257,28 @@ def moment(time: datetime) -> str:
 def _word(notification: Notification) -> str:
     """Return how a message is marked."""
     match notification.kind:
-        case Kind.FIRED | Kind.SEVERITY_CHANGED:
+        case Kind.FIRED | Kind.SEVERITY_CHANGED | Kind.ANNOUNCED:
             return notification.severity.upper()
+        case Kind.ESCALATED:
+            return f"NOT ACKNOWLEDGED {notification.severity.upper()}"
         case Kind.REPEATED:
             return f"STILL {notification.severity.upper()}"
         case _:
             return notification.kind.replace("_", " ").upper()
+
+
+def _annotations(notification: Notification) -> list[tuple[str, str]]:
+    return [
+        (key.replace("_", " ").capitalize(), text) for key, text in notification.annotations.items()
+    ]
+
+
+def _member(member: Member, notification: Notification) -> str:
+    """Write one of several alerts in a line."""
+    labels = ", ".join(f"{key} {value}" for key, value in member.labels.items())
+    place = f"{member.server or 'all servers'}{f' ({labels})' if labels else ''}"
+    rule = "" if member.rule == notification.rule else f"{member.rule.replace('_', ' ')}, "
+    return f"{member.severity:<8} {place}: {rule}{amount(member.value, member.unit)}"
 
 
 def _metric(notification: Notification) -> str:

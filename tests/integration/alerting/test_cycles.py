@@ -110,9 +110,9 @@ async def test_a_worker_killed_between_two_statements_leaves_nothing_behind(hous
     victim = await storage_database.connect(house.dsn, "victim")
     save = records.save
 
-    async def save_and_die(connection, outcomes):
-        await save(connection, outcomes)
-        pid = connection.get_server_pid()
+    async def save_and_die(*given):
+        await save(*given)
+        pid = given[0].get_server_pid()
         await house.connection.execute("SELECT pg_terminate_backend($1)", pid)
 
     monkeypatch.setattr(records, "save", save_and_die)

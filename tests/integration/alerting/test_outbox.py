@@ -70,9 +70,9 @@ async def queue(house, pool):
         async def put(self, key: str, *, alert: int = 1, channel: str = "ops", age_h: float = 0):
             payload = notifications.to_json(dataclasses.replace(SAMPLE, dedup_key=key))
             await house.connection.execute(
-                "INSERT INTO notification (created_at, alert_id, channel, kind, dedup_key, payload,"
-                " next_attempt_at) VALUES (now() - make_interval(secs => $5 * 3600), $1, $2,"
-                " 'fired', $3, $4, now())",
+                "INSERT INTO notification (created_at, alert_id, queue, channel, kind, dedup_key,"
+                " payload, next_attempt_at) VALUES (now() - make_interval(secs => $5 * 3600), $1,"
+                " 'alert ' || $1::bigint, $2, 'fired', $3, $4, now())",
                 alert,
                 channel,
                 key,

@@ -22,7 +22,7 @@ import pytest
 from collector_gateway.ingest import Ingest
 from collector_gateway.metrics import Metrics
 from migrations import run
-from storage import catalog, engines, maintenance, schema
+from storage import catalog, engines, maintenance, requests, schema
 from storage.database import connect as open_connection
 from storage.database import create_if_missing, open_pool
 
@@ -169,7 +169,10 @@ async def test_samples_wait_while_the_disk_is_full_and_are_stored_once_afterward
     async with open_pool(database, "test", max_size=1, statement_timeout_s=5) as pool:
         ingest = Ingest(pool, session_of=lambda _: None, repair=lambda: None, metrics=Metrics())
         running = asyncio.create_task(ingest.run())
-        storing = asyncio.create_task(ingest.store(server_id=1, rows={"cpu": [row]}))
+        request = requests.Request(key="k", body_sha256=b"", status=202, response={})
+        storing = asyncio.create_task(
+            ingest.store(server_id=1, rows={"cpu": [row]}, taken=NOW, request=request)
+        )
         async with asyncio.timeout(10):
             while not ingest.stalled_s:
                 await asyncio.sleep(0.02)

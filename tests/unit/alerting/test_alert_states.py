@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting import rules, states
+from alerting.decisions import Decision, Verdict
 from alerting.rules import NoDataPolicy, Severity
 from alerting.states import AlertState, Change, Phase, Run, Seen, Unseen, Withdrawn
 
@@ -197,7 +198,7 @@ def test_an_acknowledged_firing_is_not_repeated():
     ],
 )
 def test_what_is_no_longer_watched_is_withdrawn(phase, severity, expected):
-    state = AlertState(phase=phase, severity=severity, fired_at=START)
+    state = AlertState(phase=phase, severity=severity, told_severity=severity, fired_at=START)
 
     after, transitions = states.step(make_rule(), state, Withdrawn(), START)
 
@@ -249,13 +250,15 @@ def find_firings(values: list[float | None], rule: rules.Rule) -> list[Firing]:
         if not openings:
             break
         firing = Firing(opened=openings[0])
+        flips = len(firings) + sum(f.how == "resolved" for f in firings)
+        is_held = flips + 1 > states.FLAP_CHANGES  # for longer than a series lasts
         firings.append(firing)
         for i in range(firing.opened + 1, len(values)):
             value = values[i]
             if value is None and rule.no_data is NoDataPolicy.OK:
                 firing.closed, firing.how = i, "no_data"
                 break
-            if value is not None and value <= rule.recovery:
+            if value is not None and value <= rule.recovery and not is_held:
                 firing.closed, firing.how = i, "resolved"
                 break
         if firing.closed is None:
@@ -334,3 +337,97 @@ def test_invariants_hold_whatever_happens(values, policy):
     for state in history:
         assert (state.phase is Phase.FIRING) <= (state.severity is not None)
         assert (state.severity is not None) <= (state.phase in {Phase.FIRING, Phase.NO_DATA})
+
+
+SILENCED = Decision(verdict=Verdict.SILENCED, reason="silence 1 by ann: deploy")
+
+
+def play_muted(values: list[float | None], muted: set[int], rule: rules.Rule) -> list:
+    """Run the machine over samples, muted at some of them; return (index, change, verdict)."""
+    state, told = AlertState(), []
+    for index in range(len(values)):
+        now = START + timedelta(seconds=TICK_S * index)
+        mute = SILENCED if index in muted else None
+        state, changed = states.step(rule, state, observe(values, rule, index), now, mute)
+        told += [(index, t.change, t.decision.verdict) for t in changed if t.decision is not None]
+    return told
+
+
+def test_what_fires_under_a_silence_is_announced_when_it_ends_and_still_fires():
+    told = play_muted([85.0] * 8 + [60.0], set(range(6)), make_rule())
+
+    assert told == [
+        (3, Change.FIRED, Verdict.SILENCED),
+        (6, Change.ANNOUNCED, Verdict.TOLD),
+        (8, Change.RESOLVED, Verdict.TOLD),
+    ]
+
+
+def test_what_began_and_ended_under_a_silence_is_never_told():
+    told = play_muted([85.0] * 5 + [60.0] * 3, set(range(6)), make_rule())
+
+    assert told == [
+        (3, Change.FIRED, Verdict.SILENCED),
+        (5, Change.RESOLVED, Verdict.NOT_ANNOUNCED),
+    ]
+
+
+def test_who_heard_of_a_firing_hears_of_its_end_also_under_a_silence():
+    told = play_muted([85.0] * 5 + [60.0] * 3, {4, 5, 6, 7}, make_rule())
+
+    assert told == [(3, Change.FIRED, Verdict.TOLD), (5, Change.RESOLVED, Verdict.TOLD)]
+
+
+def test_a_worse_severity_under_a_silence_is_told_after_it():
+    told = play_muted([85.0] * 4 + [99.0] * 4, {4, 5, 6}, make_rule())
+
+    assert told == [
+        (3, Change.FIRED, Verdict.TOLD),
+        (5, Change.SEVERITY_CHANGED, Verdict.SILENCED),
+        (7, Change.ANNOUNCED, Verdict.TOLD),
+    ]
+
+
+def test_an_alert_is_held_firing_until_it_was_well_for_as_long_as_the_rule_says():
+    values = [85.0] * 4 + [60.0, 60.0, 75.0, 60.0, 60.0, 60.0, 60.0]
+
+    _, transitions = play(values, make_rule(keep_firing_for_s=30))
+
+    assert [(t.change, (t.at - START).total_seconds() / TICK_S) for t in transitions] == [
+        (Change.PENDING_STARTED, 0),
+        (Change.FIRED, 3),
+        (Change.RECOVERING, 4),
+        (Change.RELAPSED, 6),
+        (Change.RECOVERING, 7),
+        (Change.RESOLVED, 10),
+    ]
+
+
+def test_the_fifth_change_within_half_an_hour_is_flapping_and_held_until_it_is_calm():
+    once = [85.0] * 4 + [60.0]
+    history, transitions = play([*once, *once, *once, *([60.0] * 91)], make_rule())
+
+    told = [t.change for t in transitions if t.notify]
+    held_s = (transitions[-1].at - transitions[-2].at).total_seconds()
+    assert told == [Change.FIRED, Change.RESOLVED] * 3
+    assert [s.flapping for s in history].count(True) == 91
+    assert (transitions[-2].change, held_s) == (Change.RECOVERING, states.FLAP_CALM_S)
+    assert not history[-1].flapping
+
+
+def test_what_nobody_took_on_is_escalated_once():
+    rule = make_rule(escalate_after_s=60, escalate_channels=("pager",))
+
+    _, transitions = play([85.0] * 20, rule)
+
+    told = [(t.change, (t.at - START).total_seconds()) for t in transitions if t.notify]
+    assert told == [(Change.FIRED, 30), (Change.ESCALATED, 90)]
+
+
+def test_the_cause_of_missing_samples_is_remembered_until_they_return():
+    rule, state = make_rule(), AlertState(phase=Phase.PENDING)
+    state, lost = states.step(rule, state, Unseen(cause=states.Cause.REBOOT), START)
+    back, _ = states.step(rule, state, Seen(value=1.0, recovered=True), START)
+
+    assert [t.change for t in lost] == [Change.NO_DATA]
+    assert (state.cause, back.cause) == ("reboot", None)

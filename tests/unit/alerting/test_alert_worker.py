@@ -40,7 +40,12 @@ async def test_an_outage_is_waited_for_and_said_once():
 
 
 async def test_another_reason_is_said_too():
-    work = Work(OSError("refused"), asyncpg.CannotConnectNowError("starting"), TimeoutError())
+    work = Work(
+        OSError("refused"),
+        asyncpg.CannotConnectNowError("starting"),
+        TimeoutError(),
+        asyncpg.InternalClientError("cannot switch to state 12"),
+    )
 
     with capture_logs() as logs:
         await worker.through_outages("cycles", work, asyncio.Event(), pause=no_pause)
@@ -49,6 +54,7 @@ async def test_another_reason_is_said_too():
         "OSError",
         "CannotConnectNowError",
         "TimeoutError",
+        "InternalClientError",
     ]
 
 

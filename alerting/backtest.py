@@ -1,0 +1,229 @@
+"""What a rule would have done: its firings in the past, and those of other thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from alerting import history_query, rule_groups, rules
+from hostpulse import errors
+from storage import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from storage.database import Connection
+
+SERVERS_AT_ONCE = 50
+PERCENT_STEPS = (-10.0, -5.0, 5.0, 10.0)
+FACTORS = (0.75, 0.9, 1.1, 1.25)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A firing that would have been; `ended_at` None: it was open when the range ended."""
+
+    server_id: int
+    server: str
+    labels: Mapping[str, str | None]
+    severity: rules.Severity
+    fired_at: datetime
+    ended_at: datetime | None
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What one threshold of the mildest level gives."""
+
+    threshold: float
+    firings: int
+    lasted_s: float
+    servers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a rule would have done in a range.
+
+    `begins_at` is the oldest sample that was there; None: there was none.
+    """
+
+    rule: rules.Rule
+    start: datetime
+    end: datetime
+    begins_at: datetime | None
+    servers: int
+    episodes: tuple[Episode, ...]
+    trials: tuple[Trial, ...]
+
+
+async def run(
+    connection: Connection,
+    rule: rules.Rule,
+    *,
+    start: datetime,
+    end: datetime,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Report:
+    """Look at all servers of a rule, a batch at a time, then at other thresholds.
+
+    Args:
+        connection: outside a transaction.
+        rule: need not be stored.
+        start: where to begin.
+        end: where to end, excluded.
+        progress: told how many statements are done, of how many.
+
+    Raises:
+        ConfigError: the rule is not about samples.
+    """
+    if not history_query.metric_is_stored(rule.metric):
+        expectation = "about samples: silence is not stored"
+        raise errors.ConfigError("rule", expectation=expectation, value=rule.metric)
+    rows = await connection.fetch("SELECT id FROM server ORDER BY id")
+    ids = [int(row["id"]) for row in rows]
+    batches = [ids[i : i + SERVERS_AT_ONCE] for i in range(0, len(ids), SERVERS_AT_ONCE)]
+    variants = [rule, *(_with_threshold(rule, each) for each in other_thresholds(rule))]
+    episodes: list[list[Episode]] = [[] for _ in variants]
+    begins_at: datetime | None = None
+    done, total = 0, len(batches) * len(variants)
+    for batch in batches:
+        begins_at = _earlier(begins_at, await _first_sample(connection, rule, batch, start, end))
+        for variant, found in zip(variants, episodes, strict=True):
+            found += await find(connection, variant, servers=batch, start=start, end=end)
+            done += 1
+            progress(done, total)
+    trials = [_trial(v, found, end) for v, found in zip(variants, episodes, strict=True)]
+    return Report(
+        rule=rule,
+        start=start,
+        end=end,
+        begins_at=begins_at,
+        servers=len(ids),
+        episodes=tuple(episodes[0]),
+        trials=tuple(sorted(trials, key=lambda trial: trial.threshold)),
+    )
+
+
+async def find(
+    connection: Connection,
+    rule: rules.Rule,
+    *,
+    servers: Sequence[int],
+    start: datetime,
+    end: datetime,
+) -> list[Episode]:
+    """Return the firings of a rule in the stored samples of servers, in the order of time.
+
+    Exact to one interval: a firing is put at the beginning of its run plus `for`, and ends with the
+    first sample that is well, plus `keep_firing_for`. Flap damping and silences are left out.
+    """
+    (group,) = rule_groups.groups([rule])
+    sql, parameters = history_query.build(group, servers=servers, start=start, end=end)
+    rows = await connection.fetch(sql, *parameters)
+    return merge([_episode(rule, dict(row)) for row in rows])
+
+
+def merge(episodes: Iterable[Episode]) -> list[Episode]:
+    """Join what overlaps in a series: one firing, of its worst severity."""
+    merged: list[Episode] = []
+    last: dict[tuple[int, tuple[tuple[str, str | None], ...]], int] = {}
+    for episode in sorted(episodes, key=lambda e: (e.fired_at, -e.severity.rank)):
+        series = (episode.server_id, tuple(sorted(episode.labels.items())))
+        index = last.get(series)
+        before = None if index is None else merged[index]
+        if (
+            before is None
+            or index is None
+            or (before.ended_at is not None and before.ended_at <= episode.fired_at)
+        ):
+            last[series] = len(merged)
+            merged.append(episode)
+            continue
+        is_worse = episode.severity.rank > before.severity.rank
+        ends = None
+        if before.ended_at is not None and episode.ended_at is not None:
+            ends = max(before.ended_at, episode.ended_at)
+        merged[index] = dataclasses.replace(
+            before,
+            ended_at=ends,
+            severity=episode.severity if is_worse else before.severity,
+            value=episode.value if is_worse else before.value,
+        )
+    return merged
+
+
+def other_thresholds(rule: rules.Rule) -> list[float]:
+    """Return a few thresholds of the mildest level that are worth a try."""
+    now = rule.levels[0].threshold
+    if catalog.find_metric(rule.metric).unit == "percent":
+        return [now + step for step in PERCENT_STEPS if 0 < now + step < 100]
+    return [now * factor for factor in FACTORS] if now else []
+
+
+def _with_threshold(rule: rules.Rule, threshold: float) -> rules.Rule:
+    """Return the rule with another mildest threshold; the worse level gives way."""
+    mildest, *others = rule.levels
+    upward = rule.operator.upward
+    kept = [e for e in others if (e.threshold >= threshold) == upward or e.threshold == threshold]
+    recovery = rule.recovery_threshold
+    if recovery is not None:
+        recovery = min(recovery, threshold) if upward else max(recovery, threshold)
+    return dataclasses.replace(
+        rule,
+        levels=(dataclasses.replace(mildest, threshold=threshold), *kept),
+        recovery_threshold=recovery,
+    )
+
+
+def _episode(rule: rules.Rule, row: Mapping[str, object]) -> Episode:
+    """Make the firing of one run."""
+    level = rule.levels[int(str(row["level"]))]
+    well_at, since = row["well_at"], row["since"]
+    keep = timedelta(seconds=rule.keep_firing_for_s)
+    return Episode(
+        server_id=row["server_id"],  # pyright: ignore[reportArgumentType] - columns of these types
+        server=row["server"],  # pyright: ignore[reportArgumentType]
+        labels=row["labels"],  # pyright: ignore[reportArgumentType]
+        severity=level.severity,
+        fired_at=since + timedelta(seconds=level.for_s),  # pyright: ignore[reportOperatorIssue]
+        ended_at=None if well_at is None else well_at + keep,  # pyright: ignore[reportOperatorIssue]
+        value=row["value"],  # pyright: ignore[reportArgumentType]
+    )
+
+
+async def _first_sample(
+    connection: Connection, rule: rules.Rule, servers: Sequence[int], start: datetime, end: datetime
+) -> datetime | None:
+    """Return the oldest sample of a batch, found along the index."""
+    table = catalog.find_metric(rule.metric).table.name
+    return await connection.fetchval(
+        f"""
+        SELECT min(x.time) FROM unnest($1::int[]) AS s(id) CROSS JOIN LATERAL (
+          SELECT m.time FROM {table} m
+          WHERE m.server_id = s.id AND m.time >= $2 AND m.time < $3 ORDER BY m.time LIMIT 1
+        ) x
+        """,  # noqa: S608 - a name of the catalog
+        servers,
+        start,
+        end,
+    )
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _trial(rule: rules.Rule, episodes: Sequence[Episode], end: datetime) -> Trial:
+    """Sum up what a threshold gives."""
+    lasted = [((each.ended_at or end) - each.fired_at).total_seconds() for each in episodes]
+    return Trial(
+        threshold=rule.levels[0].threshold,
+        firings=len(episodes),
+        lasted_s=sum(max(0.0, each) for each in lasted),
+        servers=len({each.server_id for each in episodes}),
+    )

@@ -1,0 +1,114 @@
+"""`hostpulse rule test`: what a rule would have done with the samples that are stored."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from alerting import backtest, parsing, rule_files, rules
+from alerting.notifiers import rendering
+from cli.connection import with_connection
+from hostpulse import errors
+
+if TYPE_CHECKING:
+    from storage.database import Connection
+
+WRONG_INPUT = 2
+EPISODES_SHOWN = 20
+
+
+def try_rule(
+    name: Annotated[str, typer.Argument(help="The rule's name.")],
+    *,
+    since: Annotated[str, typer.Option(help="How far back, e.g. 24h or 30d.")] = "7d",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count how often and where a rule would have fired, and what other thresholds would give."""
+    try:
+        back = timedelta(seconds=rule_files.duration_s("since", since))
+        report = asyncio.run(with_connection(lambda opened: _run(opened, name, back)))
+    except errors.ConfigError as error:
+        typer.echo(f"hostpulse rule: {error}", err=True)
+        raise typer.Exit(WRONG_INPUT) from None
+    if as_json:
+        typer.echo(json.dumps(_as_json(report), default=str, indent=2))
+    else:
+        _show(report)
+
+
+async def _run(opened: Connection, name: str, back: timedelta) -> backtest.Report:
+    """Read the rule and look back, with a bar on a terminal."""
+    row = await opened.fetchrow("SELECT * FROM alert_rule WHERE name = $1", name)
+    if row is None:
+        expectation = "one of `hostpulse rule list`"
+        raise errors.ConfigError("rule", expectation=expectation, value=name)
+    rule = parsing.parse(dict(row))
+    end = datetime.now(UTC)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return await backtest.run(opened, rule, start=end - back, end=end, progress=tell)
+
+
+def _show(report: backtest.Report) -> None:
+    """Write a report for people."""
+    unit = rules.unit(report.rule.metric)
+    if report.begins_at is None:
+        typer.echo("There are no samples in that time.")
+        return
+    own = report.rule.levels[0].threshold
+    typer.echo(
+        f"{report.rule.name}: samples from {rendering.moment(report.begins_at)}"
+        f" to {rendering.moment(report.end)}, raw, exact to one interval"
+    )
+    trials = Table("", "threshold", "firings", "firing for", "servers")
+    for trial in report.trials:
+        trials.add_row(
+            "now" if trial.threshold == own else "",
+            f"{report.rule.operator} {rendering.amount(trial.threshold, unit)}",
+            str(trial.firings),
+            rendering.duration(trial.lasted_s),
+            str(trial.servers),
+        )
+    Console().print(trials)
+    if not report.episodes:
+        return
+    table = Table("fired", "ended", "severity", "server", "labels", "worst")
+    for each in report.episodes[-EPISODES_SHOWN:]:
+        table.add_row(
+            rendering.moment(each.fired_at),
+            rendering.moment(each.ended_at) if each.ended_at else "still firing",
+            str(each.severity),
+            each.server,
+            ", ".join(f"{key}={label}" for key, label in each.labels.items()),
+            rendering.amount(each.value, unit),
+        )
+    Console().print(table)
+    if (hidden := len(report.episodes) - EPISODES_SHOWN) > 0:
+        typer.echo(f"… and {hidden} earlier ones (--json shows all)")
+
+
+def _as_json(report: backtest.Report) -> dict[str, object]:
+    """Return a report for programs."""
+    return {
+        "rule": report.rule.name,
+        "tier": "raw",
+        "from": report.start,
+        "to": report.end,
+        "begins_at": report.begins_at,
+        "servers": report.servers,
+        "trials": [dataclasses.asdict(each) for each in report.trials],
+        "episodes": [dataclasses.asdict(each) for each in report.episodes],
+    }

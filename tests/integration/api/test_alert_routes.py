@@ -1,0 +1,206 @@
+"""Alerts, silences and rules over HTTP, and the page behind a message's link."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.fernet import Fernet
+
+from alerting import links, notifications, rules
+from storage import keys, secrets
+
+SAMPLE = notifications.Notification(
+    kind=notifications.Kind.FIRED,
+    dedup_key="key-1",
+    thread="thread-1",
+    rule="cpu_usage",
+    metric="cpu.usage_percent",
+    unit="percent",
+    operator=">",
+    severity=rules.Severity.WARNING,
+    threshold=80.0,
+    for_s=60.0,
+    at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
+    server="<web>",
+    value=91.0,
+    firing_number=1,
+)
+
+
+@pytest.fixture
+async def alert_id(connection) -> int:
+    server_id = await connection.fetchval(
+        "INSERT INTO server (name, watch_offline) VALUES ('web', true) RETURNING id"
+    )
+    return await connection.fetchval(
+        "INSERT INTO alert (rule_id, server_id, state, severity, value, fired_at, firing_number)"
+        " SELECT id, $1, 'firing', 'warning', 91, now(), 1 FROM alert_rule"
+        " WHERE name = 'cpu_usage' RETURNING id",
+        server_id,
+    )
+
+
+@pytest.fixture
+async def reader(api, connection):
+    key = await keys.create(connection, role=keys.Role.READER, created_by="test")
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def test_what_fires_is_listed_and_can_be_acknowledged_once(api, alert_id):
+    listed = (await api.client.get("/api/v1/alerts")).json()["alerts"]
+    first = await api.client.post(f"/api/v1/alerts/{alert_id}/ack")
+    second = await api.client.post(f"/api/v1/alerts/{alert_id}/ack")
+    unknown = await api.client.post("/api/v1/alerts/999999/ack")
+
+    assert [(a["rule"], a["server_id"], a["state"]) for a in listed] == [
+        ("cpu_usage", "web", "firing")
+    ]
+    assert first.json()["acknowledged"] == "done"
+    assert second.json()["acknowledged"] == "already"
+    assert unknown.status_code == 404
+
+
+async def test_a_wrong_state_is_refused_by_name(api):
+    answer = await api.client.get("/api/v1/alerts?state=burning")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "state"
+
+
+async def test_a_silence_is_added_listed_and_ended(api):
+    body = {
+        "reason": "backup",
+        "server_labels": {"env": "prod"},
+        "labels": {"mount": ["/"]},
+        "recurrence": {"zone": "Europe/Berlin", "on": "mon-fri", "at": "22:00", "lasts": "2h"},
+    }
+
+    added = await api.client.post("/api/v1/silences", json=body)
+    (listed,) = (await api.client.get("/api/v1/silences")).json()["silences"]
+    ended = await api.client.delete(f"/api/v1/silences/{added.json()['id']}")
+    again = await api.client.delete(f"/api/v1/silences/{added.json()['id']}")
+
+    assert added.status_code == 201
+    assert listed["recurrence"]["lasts_s"] == 7200
+    assert listed["author"].startswith("key ")
+    assert (ended.status_code, again.status_code) == (204, 404)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ([], "body"),
+        ({"reason": "x"}, "ends_at"),
+        ({"reason": "x", "ends_at": "2026-01-01T00:00"}, "ends_at"),
+        ({"reason": "", "ends_at": "2126-01-01T00:00Z"}, "reason"),
+        ({"reason": "x", "ends_at": "2126-01-01T00:00Z", "server": "web"}, "body"),
+        ({"reason": "x", "recurrence": {"on": "someday", "at": "22:00", "lasts": "1h"}}, "on"),
+        (
+            {"reason": "x", "recurrence": {"on": "mon", "at": "late", "lasts": "1h"}},
+            "recurrence.at",
+        ),
+    ],
+)
+async def test_a_wrong_silence_is_refused_with_its_field(api, body, field):
+    answer = await api.client.post("/api/v1/silences", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_a_rule_is_replaced_as_a_file_would_and_a_wrong_one_refused(api):
+    rule = {
+        "metric": "cpu.usage_percent",
+        "operator": ">",
+        "keep_firing_for": "5m",
+        "levels": [{"severity": "warning", "threshold": 70, "for": "5m"}],
+    }
+
+    put = await api.client.put("/api/v1/rules/cpu_usage", json=rule)
+    again = await api.client.put("/api/v1/rules/cpu_usage", json=rule)
+    wrong = await api.client.put("/api/v1/rules/cpu_usage", json=rule | {"operator": "!"})
+    shown = (await api.client.get("/api/v1/rules/cpu_usage")).json()
+    count = len((await api.client.get("/api/v1/rules")).json()["rules"])
+
+    assert (put.json()["result"], again.json()["result"]) == ("changed", "unchanged")
+    assert wrong.status_code == 422
+    assert "operator" in wrong.json()["errors"][0]["field"]
+    assert (shown["keep_firing_for_s"], count) == (300, 13)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v1/alerts/1/ack"),
+        ("POST", "/api/v1/silences"),
+        ("DELETE", "/api/v1/silences/1"),
+        ("PUT", "/api/v1/rules/load"),
+    ],
+)
+async def test_only_an_admin_may_change_anything(api, reader, method, path):
+    answer = await api.client.request(method, path, headers=reader, json={})
+
+    assert answer.status_code == 403
+
+
+@pytest.fixture
+async def link(api, connection, alert_id, monkeypatch):
+    """The path of a link, whose message is in the outbox."""
+    key = Fernet.generate_key().decode()
+    monkeypatch.setenv("HOSTPULSE_SECRET_KEY", key)
+    import dataclasses
+
+    told = dataclasses.replace(SAMPLE, alert_id=alert_id)
+    await connection.execute(
+        "INSERT INTO notification (created_at, alert_id, channel, kind, dedup_key, payload,"
+        " next_attempt_at) VALUES (now(), $1, 'ops', 'fired', 'key-1', $2, now())",
+        alert_id,
+        notifications.to_json(told),
+    )
+    box = secrets.SecretBox(key)
+
+    def make(ago: timedelta = timedelta(0)) -> str:
+        return links.make(box, "", told, api.now() - ago)
+
+    return make
+
+
+async def acknowledged_by(connection) -> str | None:
+    return await connection.fetchval("SELECT acknowledged_by FROM alert")
+
+
+async def test_opening_a_link_changes_nothing_and_posting_acknowledges(api, link, connection):
+    path = link()
+
+    opened = await api.client.get(path, headers={"Authorization": ""})
+    after_opening = await acknowledged_by(connection)
+    posted = await api.client.post(path, data={"who": "Ann\n"}, headers={"Authorization": ""})
+
+    assert opened.status_code == 200
+    assert "[WARNING] cpu usage on &lt;web&gt;" in opened.text
+    assert after_opening is None
+    assert "acknowledged" in posted.text
+    assert await acknowledged_by(connection) == "link: Ann"
+    assert "frame-ancestors 'none'" in opened.headers["Content-Security-Policy"]
+
+
+async def test_a_link_that_is_too_old_or_forged_is_gone(api, link, connection):
+    answers = [
+        await api.client.post(link(timedelta(days=7))),
+        await api.client.post("/ack/AAAA"),
+        await api.client.get("/ack/AAAA"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [410, 410, 410]
+    assert await acknowledged_by(connection) is None
+
+
+async def test_a_link_does_not_acknowledge_a_later_firing(api, link, connection):
+    path = link()
+    await connection.execute("UPDATE alert SET firing_number = 2")
+
+    answer = await api.client.post(path)
+
+    assert "is over already" in answer.text
+    assert await acknowledged_by(connection) is None

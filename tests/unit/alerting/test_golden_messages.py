@@ -1,0 +1,128 @@
+"""Messages of all channels as they were reviewed; set UPDATE_GOLDEN=1 to write them anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from alerting import notifications, rules
+from alerting.notifications import Kind, Member
+from alerting.notifiers import discord, email, pagerduty, rendering, slack, webhook
+
+FOLDER = Path(__file__).parent / "golden"
+AT = datetime(2026, 2, 2, 14, 30, tzinfo=UTC)
+FIRED = notifications.Notification(
+    kind=Kind.FIRED,
+    dedup_key="hostpulse-abc-1-1-fired",
+    thread="hostpulse-abc",
+    rule="cpu_usage",
+    metric="cpu.usage_percent",
+    unit="percent",
+    operator=">",
+    severity=rules.Severity.CRITICAL,
+    threshold=95.0,
+    for_s=60.0,
+    at=AT,
+    server="web-1",
+    server_id=7,
+    alert_id=42,
+    firing_number=1,
+    value=98.2,
+    since=AT - timedelta(seconds=70),
+    fired_at=AT,
+    annotations={"runbook": "https://example.org/cpu"},
+    evidence=("ffmpeg (app, pid 7): 380 % CPU, 1 GiB", "python (app, pid 9): 20 % CPU, 310 MiB"),
+    sparkline="▁▁▁▂▁▁▇███  20.0 % to 98.2 % in the last hour",
+    ack_url="https://pulse.example.org/ack/token",
+)
+OVER = {"is_open": False, "evidence": (), "sparkline": None, "ack_url": None}
+DISK = dataclasses.replace(
+    FIRED,
+    rule="disk_usage",
+    metric="disk_usage.used_percent",
+    labels={"mount": "/var/<b>"},
+    threshold=90.0,
+    value=95.3,
+    evidence=("grows by 1 GiB an hour over the last 6 h: full in about 10 h",),
+)
+OFFLINE = dataclasses.replace(
+    FIRED,
+    rule="agent_offline",
+    metric="server.offline",
+    unit="s",
+    threshold=60.0,
+    for_s=0.0,
+    value=75.0,
+    evidence=(),
+    sparkline=None,
+)
+MEMBERS = tuple(
+    Member(
+        alert_id=n,
+        firing_number=1,
+        severity="critical" if n < 2 else "warning",
+        value=99.0 - n,
+        rule="cpu_usage",
+        unit="percent",
+        server=f"web-{n}",
+    )
+    for n in range(4)
+)
+MESSAGES = {
+    "fired": FIRED,
+    "disk": DISK,
+    "severity_changed": dataclasses.replace(FIRED, kind=Kind.SEVERITY_CHANGED),
+    "announced": dataclasses.replace(FIRED, kind=Kind.ANNOUNCED),
+    "escalated": dataclasses.replace(FIRED, kind=Kind.ESCALATED),
+    "repeated": dataclasses.replace(FIRED, kind=Kind.REPEATED, flapping=True),
+    "resolved": dataclasses.replace(FIRED, kind=Kind.RESOLVED, value=41.0, **OVER),
+    "no_data": dataclasses.replace(FIRED, kind=Kind.NO_DATA, cause="reboot"),
+    "withdrawn": dataclasses.replace(FIRED, kind=Kind.WITHDRAWN, **OVER),
+    "offline": OFFLINE,
+    "stalled": dataclasses.replace(OFFLINE, server=None, labels={"scope": "ingest"}),
+    "fleet": dataclasses.replace(OFFLINE, server=None, labels={"scope": "fleet"}),
+    "many": dataclasses.replace(
+        FIRED, members=MEMBERS, member_count=57, evidence=(), sparkline=None
+    ),
+}
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def rendered(n: notifications.Notification) -> dict[str, str]:
+    return {
+        "txt": f"{rendering.title(n)}\n\n{rendering.text(n)}",
+        "html": rendering.html_page(n) + "\n",
+        "discord.json": as_json(discord.embed(n)),
+        "slack.json": as_json(slack.message(n)),
+        "pagerduty.json": as_json(pagerduty.event(n, "R" * 32)),
+        "webhook.json": as_json(json.loads(webhook.body(n))),
+    }
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_are_as_they_were_reviewed(name: str) -> None:
+    for ending, text in rendered(MESSAGES[name]).items():
+        path = FOLDER / f"{name}.{ending}"
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), path.name
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_every_message_fits_what_the_other_side_takes(name: str) -> None:
+    n = MESSAGES[name]
+
+    (embed,) = discord.embed(n)["embeds"]
+    assert len(embed["title"]) <= discord.TITLE_MAX
+    assert len(email.compose(n, sender="a@example.org", recipients=["b@example.org"])["Subject"])
+    (attachment,) = slack.message(n)["attachments"]
+    assert len(attachment["blocks"]) <= 50
+    assert "\n" not in rendering.title(n)
