@@ -71,4 +71,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables with all their samples."""
-    op.execute(f"DROP TABLE {', '.join(TABLES)} CASCADE")
+    for name in TABLES:  # one by one: a hypertable is not dropped along with others
+        op.execute(f"DROP TABLE {name} CASCADE")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import ipaddress
 import socket
 import ssl
+import warnings
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -33,6 +35,15 @@ SAMPLE = notifications.Notification(
     for_s=60.0,
     at=datetime.datetime(2026, 2, 2, tzinfo=datetime.UTC),
 )
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Collect what a broken handshake leaves of the test's server, so that no later test does."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Sink:
