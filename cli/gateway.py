@@ -41,7 +41,8 @@ def _calm_collector() -> None:
     """Let the garbage collector look for cycles rarely.
 
     Every batch makes hundreds of tuples that live until the flush and are in no cycle; at the
-    default threshold, looking through them took more than half of the gateway's time.
+    default threshold, looking through them cost about 6 % (2.55 against 2.39 CPU-s per million
+    values, one pair of runs of bench.ingest).
     """
     gc.collect()
     gc.freeze()  # what importing made stays
