@@ -15,17 +15,17 @@ import contextlib
 import os
 import socket
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
-import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from collector_gateway.auth import Authenticator
+from collector_gateway.certificates import grpc_credentials, http_context
 from collector_gateway.claims import Claims
 from collector_gateway.credits import Credits
+from collector_gateway.http_server import HttpServer
 from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
 from collector_gateway.metrics import Metrics
@@ -39,7 +39,7 @@ from hostpulse.lifecycle import run_until_stopped
 from storage.database import open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from collector_gateway.settings import GatewaySettings
 
@@ -57,15 +57,6 @@ DRAIN_S = 2.0
 STOP_S = 4.0
 
 log = structlog.get_logger()
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: they would take SIGINT away from the other parts."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave the signals to `hostpulse.lifecycle`."""
-        yield
 
 
 class Gateway:
@@ -94,6 +85,8 @@ class Gateway:
             SchemaMismatch: the database does not fit.
         """
         dsn = self._settings.database_url.get_secret_value()
+        for variable in self._settings.exposed:
+            log.warning("plaintext_beyond_this_machine", setting=variable)
         async with AsyncExitStack() as stack:
             flush_pool = await stack.enter_async_context(
                 open_pool(dsn, "flush", max_size=1, statement_timeout_s=15.0)
@@ -185,52 +178,19 @@ class Gateway:
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
         """Bind the agents' port, with TLS where there is a certificate."""
-        certificate, key = self._settings.tls_cert, self._settings.tls_key
-        if certificate is None or key is None:
+        files = self._settings.certificate_files
+        if files is None:
             return server.add_insecure_port(address)
-        pair = (_read("HOSTPULSE_TLS_KEY", key), _read("HOSTPULSE_TLS_CERT", certificate))
-        return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        return server.add_secure_port(address, grpc_credentials(files))
 
     async def _serve_http(self, web: object, stop: asyncio.Event) -> None:
         """Serve people and scripts."""
-        address = self._settings.http_listen
-        host, _, port = address.rpartition(":")
-        server = _Server(
-            uvicorn.Config(
-                web,  # pyright: ignore[reportArgumentType]
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=True,
-                lifespan="off",
-                timeout_graceful_shutdown=2,
-                h11_max_incomplete_event_size=32 * 1024,
-                limit_concurrency=500,
-            )
-        )
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            listener.close()
-            raise errors.ConfigError(
-                "HOSTPULSE_HTTP_LISTEN", expectation="an address that is free", value=address
-            ) from error
-        self.http_port = listener.getsockname()[1]
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
-        log.info("http_listening", address=address)
+        files = self._settings.certificate_files if self._settings.http_has_tls else None
+        context = None if files is None else http_context(files)
+        server = HttpServer(self._settings.http_listen, context=context)
+        self.http_port = server.port
         self.started.set()
-        try:
-            stopping = asyncio.create_task(stop.wait(), name="http stop")
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            server.should_exit = True
-            await serving
-        finally:
-            serving.cancel()
-            listener.close()
+        await server.serve(web, stop)
 
 
 async def _mirror(task: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -242,11 +202,3 @@ async def _mirror(task: asyncio.Task[None], stop: asyncio.Event) -> None:
         stopping.cancel()
     if task.done():
         task.result()
-
-
-def _read(variable: str, path: str) -> bytes:
-    """Read a file that a variable names."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise errors.ConfigError(variable, expectation="a readable file", value=path) from error
