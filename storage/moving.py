@@ -54,6 +54,8 @@ WHERE datname = current_database()
 FINGERPRINT = """
 SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()
 """
+# The audit log can't be emptied, so it must be empty.
+OCCUPIED = "SELECT EXISTS (SELECT FROM server) OR EXISTS (SELECT FROM audit)"
 REMEMBER = """
 INSERT INTO hostpulse_meta (key, value) VALUES ('move', $1)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
@@ -139,7 +141,7 @@ async def _resume(source: Connection, target: Connection) -> list[str]:
     begun = await target.fetchval("SELECT value FROM hostpulse_meta WHERE key = 'move'")
     if begun is not None and begun.get("source") == fingerprint:
         return begun["steps"]
-    if begun is not None or await target.fetchval("SELECT count(*) FROM server"):
+    if begun is not None or await target.fetchval(OCCUPIED):
         raise MoveRefused("the target holds something already: give an empty database")
     # The seeds of a fresh database would clash with the rows that come.
     async with target.transaction():
