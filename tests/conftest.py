@@ -32,6 +32,6 @@ def group_of(item: pytest.Item) -> str | None:
         *getattr(item, "fixturenames", ()),
         *(parameters.params.values() if parameters else ()),
     ]
-    if any(str(name).startswith("timescale") for name in asked):
+    if any(isinstance(name, str) and name.startswith("timescale") for name in asked):
         return "timescale"  # half a gigabyte of WebAssembly: once
     return None
