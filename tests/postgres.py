@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
 MEMORY = Path("/dev/shm")
-ROOM_BYTES = 3 * 2**30  # much more than the databases of two workers ever need
+ROOM_BYTES = 2 * 2**30  # two workers use a quarter of it
 COPYING = "STRATEGY file_copy"  # file by file, nothing through the log: half the time
 
 
