@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import asyncpg
 import psutil
 import pytest
 
+from cli.children import die_with_parent
 from migrations import run
 from storage import database as storage_database
 from storage import engines
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 * 2**30  # two workers use a quarter of it
+PREFIX = "hostpulse-test-"
+OWNER = "pid"  # of the process whose data it is
 COPYING = "STRATEGY file_copy"  # file by file, nothing through the log: half the time
 
 
@@ -63,11 +67,21 @@ def in_memory() -> Path | None:
     return MEMORY if is_fit and room_bytes >= ROOM_BYTES else None
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Remove the data of runs that were killed, which would keep their memory for ever."""
+    for owner in folder.glob(f"{PREFIX}*/{OWNER}"):
+        with suppress(OSError):  # another worker removes it, too
+            if not Path("/proc", owner.read_text()).exists():
+                shutil.rmtree(owner.parent)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Generator[Path]:
     """Return a directory that PostgreSQL's account can reach (pytest's own is 0700)."""
-    root = Path(tempfile.mkdtemp(prefix="hostpulse-test-", dir=in_memory()))
+    root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=in_memory()))
     root.chmod(0o711)
+    (root / OWNER).write_text(str(os.getpid()))
+    remove_abandoned(root.parent)
     yield root
     shutil.rmtree(root, ignore_errors=True)
 
@@ -87,7 +101,13 @@ def postgres(data_root: Path) -> Generator[EmbeddedPostgres]:
     )
     server.prepare()
     with (data_root / "postgres.log").open("wb") as log:
-        process = subprocess.Popen(server.command(), stderr=log, **server.process_options())
+        process = subprocess.Popen(
+            server.command(),
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is pytest's
+            preexec_fn=die_with_parent(signal.SIGINT),
+            **server.process_options(),
+        )
     try:
         wait_for_postgres(server.url)
         yield server
