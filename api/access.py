@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from api import failures, problems
+from api import failures, limiting, problems
 from collector_gateway import auth
+from collector_gateway.limits import Limited
 from hostpulse import errors
 
 if TYPE_CHECKING:
@@ -30,9 +31,13 @@ class RequireKey:
         """Answer one request."""
         if scope["type"] == "http" and not _is_open(scope["path"]):
             try:
-                principal = await self._authenticator.authenticate(_credential(Request(scope)))
+                principal = await self._authenticator.authenticate(
+                    _credential(Request(scope)), address=limiting.address_of(scope)
+                )
             except auth.Unauthenticated as error:
                 refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
+            except Limited as error:
+                refusal = limiting.too_fast(error)
             except errors.Retryable as error:
                 refusal = failures.retry_later(str(error), error.after_s)
             else:

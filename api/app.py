@@ -19,6 +19,7 @@ from api import (
     alerts,
     failures,
     health,
+    limiting,
     listing,
     missing,
     posting,
@@ -42,7 +43,11 @@ def create(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     failures.install(app)
+    if services.limits is not None:
+        app.add_middleware(limiting.LimitKey, limits=services.limits)
     app.add_middleware(access.RequireKey, authenticator=services.authenticator)
+    if services.limits is not None:  # added last, and so asked first
+        app.add_middleware(limiting.LimitAddress, limits=services.limits)
     for module in (
         posting,
         reading,

@@ -26,11 +26,12 @@ from collector_gateway.auth import Authenticator
 from collector_gateway.certificates import grpc_credentials, http_context
 from collector_gateway.claims import Claims
 from collector_gateway.credits import Credits
-from collector_gateway.http_server import HttpServer
 from collector_gateway.denials import Denials
 from collector_gateway.enrolling import EnrollmentService
+from collector_gateway.http_server import HttpServer
 from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
+from collector_gateway.limits import Limits
 from collector_gateway.live import Live
 from collector_gateway.metrics import Metrics
 from collector_gateway.service import TelemetryService
@@ -104,7 +105,14 @@ class Gateway:
             )
             accepted = self._settings.tokens()
             tokens = Tokens(accepted, clock=self._clock) if accepted else None
-            authenticator = Authenticator(query_pool, clock=self._clock, tokens=tokens)
+            limits = Limits(
+                requests_per_s=self._settings.http_requests_per_s,
+                server_bytes_per_s=self._settings.server_bytes_per_s,
+                clock=self._clock,
+            )
+            authenticator = Authenticator(
+                query_pool, clock=self._clock, tokens=tokens, limits=limits
+            )
             denials = Denials(query_pool, clock=self._clock)
             live = Live(
                 dsn,
@@ -135,6 +143,7 @@ class Gateway:
                 claims=claims,
                 ingest=ingest,
                 credits=Credits(BACKLOG_MAX_BATCHES),
+                limits=limits,
                 query_pool=query_pool,
                 metrics=self.metrics,
                 clock=self._clock,
@@ -142,6 +151,7 @@ class Gateway:
             enrolling = EnrollmentService(
                 query_pool,
                 denials=denials,
+                limits=limits,
                 read_authority=lambda: authority.read(self._settings.tls_cert),
             )
             web = self._web(
@@ -150,6 +160,7 @@ class Gateway:
                     authenticator=authenticator,
                     denials=denials,
                     live=live,
+                    limits=limits,
                     store=ingest,
                     readiness=upkeep.readiness,
                     registry=self.metrics.registry,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from collector_gateway.credits import Credits
     from collector_gateway.ingest import Ingest
+    from collector_gateway.limits import Limits
     from collector_gateway.metrics import Metrics
     from hostpulse.clock import Clock
     from storage import claims
@@ -42,6 +43,7 @@ class Session:
         token: the fencing token under which the server was claimed.
         ingest: where batches go.
         credits: leave to send backlog.
+        limits: how fast to read.
         metrics: of this process.
         clock: ours, to compare with the agent's.
     """
@@ -55,6 +57,7 @@ class Session:
         token: UUID,
         ingest: Ingest,
         credits: Credits,
+        limits: Limits,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -63,6 +66,7 @@ class Session:
         self.token = token
         self.goodbye: str | None = None
         self._context = context
+        self._limits = limits
         self._metrics = metrics
         self._intake = Intake(
             hello,
@@ -134,6 +138,8 @@ class Session:
             if data is grpc.aio.EOF:
                 return
             self._metrics.bytes_received.inc(len(data))
+            if (pause_s := self._limits.charge_message(self.server_id, len(data))) > 0:
+                await asyncio.sleep(pause_s)  # HTTP/2 holds the agent back meanwhile
             try:
                 request = pb.StreamRequest.FromString(data)
             except DecodeError:

@@ -32,6 +32,15 @@ class GatewaySettings(ServerSettings):
     plaintext: Literal["loopback", "allow"] = Field(
         "loopback", description="`allow` takes agents and HTTP without TLS from elsewhere"
     )
+    http_requests_per_s: float = Field(
+        50.0, ge=1, le=100_000, description="of a key; ten seconds' worth may come at once"
+    )
+    server_bytes_per_s: float = Field(
+        131_072.0,
+        ge=4096,
+        le=1e9,
+        description="of a server over gRPC; it is read no faster",
+    )
     jwt_public_key: str | None = Field(None, description="PEM file; JSON web tokens of its owner")
     jwt_jwks: str | None = Field(None, description="JSON web key set, a file; instead of one key")
     jwt_audience: str | None = Field(None, description="whom tokens must be for")

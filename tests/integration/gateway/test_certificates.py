@@ -12,13 +12,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from agent.settings import TlsMaterial
 from api.app import create
 from cli.tls import tls_app
 from collector_gateway.app import Gateway
 from collector_gateway.settings import GatewaySettings
-from hostpulse.v1 import telemetry_pb2 as pb
-from tests.integration.gateway.conftest import STREAM, Agent
+from tests.integration.gateway.conftest import STREAM
 
 
 def tls(*arguments):
