@@ -19,7 +19,7 @@ from collector_gateway import greeting
 from collector_gateway.auth import bearer
 from collector_gateway.denials import Denial, host_of
 from collector_gateway.principals import Unauthenticated
-from collector_gateway.sessions import Session
+from collector_gateway.session import Session
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import claims
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collector_gateway.live import Live
     from collector_gateway.metrics import Metrics
     from collector_gateway.principals import Principal
-    from collector_gateway.sessions import Context, Sessions
+    from collector_gateway.session import Context
+    from collector_gateway.sessions import Sessions
     from hostpulse.clock import Clock
     from storage.database import Pool
 
