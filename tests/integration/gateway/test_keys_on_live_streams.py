@@ -192,7 +192,7 @@ async def test_thousands_of_streams_cost_one_query_a_look(connection, database, 
             tokens=None,
             clock=clock,
         )
-            with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             for row in made:
                 who = Principal(
                     key_id=row["id"],
