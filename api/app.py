@@ -17,8 +17,11 @@ from api import (
     access,
     ack_page,
     alerts,
+    audit_log,
+    enrollments,
     failures,
     health,
+    keys,
     limiting,
     listing,
     missing,
@@ -45,7 +48,9 @@ def create(services: Services) -> FastAPI:
     failures.install(app)
     if services.limits is not None:
         app.add_middleware(limiting.LimitKey, limits=services.limits)
-    app.add_middleware(access.RequireKey, authenticator=services.authenticator)
+    app.add_middleware(
+        access.RequireKey, authenticator=services.authenticator, denied=services.denials
+    )
     if services.limits is not None:  # added last, and so asked first
         app.add_middleware(limiting.LimitAddress, limits=services.limits)
     for module in (
@@ -56,6 +61,9 @@ def create(services: Services) -> FastAPI:
         alerts,
         silences,
         rules,
+        keys,
+        enrollments,
+        audit_log,
         ack_page,
         health,
     ):

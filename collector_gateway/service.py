@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -173,7 +174,8 @@ class TelemetryService:
         self._sessions.add(session)
         log.info("stream_opened", server=session.server_name, peer=context.peer())
         try:
-            with self._live.hold(principal, session.end_unauthenticated):
+            end = partial(session.end, grpc.StatusCode.UNAUTHENTICATED)
+            with self._live.hold(principal, end):
                 await session.run()
         finally:
             self._sessions.remove(session)

@@ -36,6 +36,7 @@ GRACE_MAX = timedelta(days=30)
 CHANNEL = "hostpulse_key"  # NOTIFY with the id of a key that ended or will
 
 _KEY = re.compile(r"hp_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+_PREFIX = re.compile(r"[0-9a-f]{8}")
 _COLUMNS = """
     id, prefix, role, server_names, note, created_at, created_by, expires_at, last_used_at,
     revoked_at, replaces, uses_left
@@ -171,6 +172,7 @@ async def rotate(
     """
     if not timedelta(0) <= grace <= GRACE_MAX:
         raise InvalidKey(f"grace must be 0 s to {GRACE_MAX.days} days, got {grace}")
+    _check_prefix(prefix)
     async with connection.transaction():
         row = await connection.fetchrow(
             f"""
@@ -244,6 +246,7 @@ async def revoke(connection: Connection, prefix: str, *, revoked_by: str) -> Key
     Raises:
         UnknownKey: no key has this prefix.
     """
+    _check_prefix(prefix)
     async with connection.transaction():
         row = await connection.fetchrow(
             f"""
@@ -368,10 +371,43 @@ def _check(
             servers.check_name(name)
         except servers.InvalidName as error:
             raise InvalidKey(f"server_names: {error}") from error
-    if note is not None and (len(note) > NOTE_MAX_CHARACTERS or "\0" in note):
-        raise InvalidKey(f"note must be text of at most {NOTE_MAX_CHARACTERS} characters")
+    if note is not None and (len(note) > NOTE_MAX_CHARACTERS or not note.isprintable()):
+        raise InvalidKey(f"note must be text of at most {NOTE_MAX_CHARACTERS} printable characters")
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidKey(f"expires_at must have an offset, got {expires_at.isoformat()}")
+
+
+def _check_prefix(prefix: str) -> None:
+    """Refuse what is no prefix before the database is asked.
+
+    Raises:
+        UnknownKey: it is none.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise UnknownKey(f"expected the prefix of a key, got {prefix[:100]!r}")
+
+
+def describe(key: Key) -> dict[str, object]:
+    """Return a key as JSON."""
+    moments = {
+        name: moment.isoformat() if moment else None
+        for name, moment in (
+            ("created_at", key.created_at),
+            ("expires_at", key.expires_at),
+            ("last_used_at", key.last_used_at),
+            ("revoked_at", key.revoked_at),
+        )
+    }
+    return {
+        "prefix": key.prefix,
+        "role": key.role,
+        "server_names": list(key.server_names),
+        "note": key.note,
+        "created_by": key.created_by,
+        **moments,
+        "replaces": key.replaces,
+        "uses_left": key.uses_left,
+    }
 
 
 def _key(row: asyncpg.Record) -> Key:

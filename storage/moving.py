@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hostpulse.errors import HostpulseError
-from storage import catalog, engines, retention
+from storage import audit, catalog, engines, retention
 from storage.engines import rolling
 from storage.engines.rollup import INTERNAL, TIERS
 
@@ -103,8 +103,10 @@ class Progress:
     rows: int
 
 
-async def move(source: Connection, target: Connection) -> AsyncIterator[Progress]:
+async def move(source: Connection, target: Connection, *, by: str) -> AsyncIterator[Progress]:
     """Copy `source` into `target`, which is migrated and empty, or half moved from this source.
+
+    `by` is for the audit log of the target, which is that of the source and one row.
 
     Raises:
         MoveRefused: a gateway is running on either, the target holds something else, or counts
@@ -124,7 +126,9 @@ async def move(source: Connection, target: Connection) -> AsyncIterator[Progress
         yield Progress(step=step.name, number=number, of=len(steps), rows=rows)
     await target_engine.rebuild_rollups(target)
     await _compare(source, target, steps)
-    await target.execute(REMEMBER, {"done": True})
+    async with target.transaction():
+        await target.execute(REMEMBER, {"done": True})
+        await audit.record(target, actor=by, action="database.move", subject=None)
 
 
 async def _check_idle(connection: Connection, which: str) -> None:

@@ -162,3 +162,51 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(database, author
 
         assert second != first
         assert await shown() == second
+
+
+async def test_an_agents_certificate_is_good_for_the_server_that_it_names(
+    database, authority, admin_key
+):
+    tls("agent", authority, "web-1")
+    root = (authority / "ca.pem").read_bytes()
+    material = TlsMaterial(
+        authority=root,
+        certificate=(authority / "web-1.pem").read_bytes(),
+        key=(authority / "web-1.key").read_bytes(),
+    )
+    settings = certificate_settings(authority) | {"tls_client_ca": str(authority / "ca.pem")}
+
+    async with gateway_with(database, **settings) as gateway:
+
+        @contextlib.asynccontextmanager
+        async def stream(tls_material):
+            address = f"127.0.0.1:{gateway.grpc_port}"
+            async with open_channel(address, tls_material) as channel:
+                yield Agent(
+                    channel.stream_stream(STREAM)(
+                        metadata=(("authorization", f"Bearer {admin_key}"),)
+                    ),
+                    epoch=5,
+                )
+
+        async with stream(material) as agent:
+            assert (await agent.hello("web-1")).time_unix_ns
+        async with stream(material) as agent:
+            await agent.send(pb.StreamRequest(hello=pb.Hello(server_name="web-2", epoch=5)))
+            code, detail = await agent.status()
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert detail == "this certificate is not for the server 'web-2'"
+        async with stream(TlsMaterial(authority=root)) as agent:
+            code, _ = await agent.status()
+            assert code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_an_agent_connects_with_what_its_files_hold_by_then(authority, tmp_path):
+    copy = tmp_path / "copy.pem"
+    copy.write_bytes(b"old")
+    material = TlsMaterial(authority=b"old", files={"authority": copy})
+
+    copy.write_bytes((authority / "ca.pem").read_bytes())
+    assert material.reread().authority == (authority / "ca.pem").read_bytes()
+    copy.unlink()
+    assert material.reread().authority == b"old"
