@@ -23,6 +23,7 @@ from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
+    from agent.farewell import Farewell
     from agent.outgoing import Outgoing
     from hostpulse.backoff import Pause
     from hostpulse.clock import Clock
@@ -85,6 +86,7 @@ class Session:
         clock: Measures how long verdicts stay away.
         pause: Waits.
         timeouts: Bounds of the waits.
+        farewell: Says why, when the agent stops.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Session:
         clock: Clock,
         pause: Pause,
         timeouts: Timeouts,
+        farewell: Farewell,
     ) -> None:
         self._stream = stream
         self._outgoing = outgoing
@@ -103,6 +106,7 @@ class Session:
         self._clock = clock
         self._pause = pause
         self._timeouts = timeouts
+        self._farewell = farewell
         self._heartbeat_s = timeouts.heartbeat_s
         self._closing = asyncio.Event()
         self._stopped = False
@@ -197,7 +201,7 @@ class Session:
             elif not await self._pause(self._heartbeat_s, self._wake):
                 await self._write(self._outgoing.heartbeat())
         if self._stopped:
-            goodbye = telemetry_pb2.Goodbye(reason=telemetry_pb2.GOODBYE_REASON_SHUTDOWN)
+            goodbye = telemetry_pb2.Goodbye(reason=self._farewell.reason())
             await self._write(telemetry_pb2.StreamRequest(goodbye=goodbye).SerializeToString())
         await self._stream.done_writing()
 

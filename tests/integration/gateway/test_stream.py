@@ -277,11 +277,12 @@ async def test_a_stream_that_another_gateway_took_over_is_fenced(harness, databa
     assert await connection.fetchval("SELECT count(*) FROM cpu") == 0
 
 
-async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection):
+@pytest.mark.parametrize("reason", ["SHUTDOWN", "REBOOT", "UPGRADE"])
+async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection, reason):
     async with harness.stream() as agent:
         await agent.hello()
         await agent.send_batch(1)
-        await agent.send(pb.StreamRequest(goodbye=pb.Goodbye(reason=pb.GOODBYE_REASON_SHUTDOWN)))
+        await agent.send(pb.StreamRequest(goodbye=pb.Goodbye(reason=f"GOODBYE_REASON_{reason}")))
         await agent.call.done_writing()
         assert (await agent.ack()).status == pb.BATCH_STATUS_COMMITTED
         assert (await agent.status())[0] == grpc.StatusCode.OK
@@ -289,7 +290,7 @@ async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection):
     async with asyncio.timeout(5):
         while await connection.fetchval("SELECT status FROM server") != "stopped":
             await asyncio.sleep(0.02)
-    assert await connection.fetchval("SELECT status_reason FROM server") == "shutdown"
+    assert await connection.fetchval("SELECT status_reason FROM server") == reason.lower()
 
 
 async def test_a_heartbeat_says_that_the_server_lives(harness, connection):
