@@ -70,7 +70,7 @@ def crashed(tmp_path_factory):
         if seq in SETTLED:
             buffer.settle(5, seq)
         if seq == BATCHES // 2:
-            buffer._spool.checkpoint()
+            buffer._access.spool.checkpoint()
     for name in NAMES:
         shutil.copy(place / "spool" / name, copy / name)
     buffer.close()
@@ -220,7 +220,7 @@ def test_a_file_that_breaks_while_the_agent_runs_is_replaced_at_once(tmp_path, c
     buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
     for seq in range(1, 31):
         buffer.put(batch(5, seq))
-    buffer._spool._sql.execute("UPDATE batch SET samples = 99 WHERE seq = 7")
+    buffer._access.spool._sql.execute("UPDATE batch SET samples = 99 WHERE seq = 7")
 
     seen = kept(buffer)
     buffer.put(batch(5, 31))
@@ -243,7 +243,7 @@ def test_only_the_newest_broken_files_are_kept(tmp_path):
 
 def test_a_spool_of_another_version_is_set_aside(tmp_path):
     buffer = SpoolBuffer(tmp_path, boot_id=BOOT, bounds=BufferBounds())
-    buffer._spool._sql.execute("PRAGMA user_version = 99")
+    buffer._access.spool._sql.execute("PRAGMA user_version = 99")
     buffer.close()
 
     again = SpoolBuffer(tmp_path, boot_id=BOOT)

@@ -217,7 +217,7 @@ def test_a_full_disk_moves_new_batches_to_memory_and_back_when_there_is_room(
 ):
     buffer = fill(opened(), 2)
     FullDisk.full = True
-    monkeypatch.setattr(buffer._spool, "__class__", FullDisk)
+    monkeypatch.setattr(buffer._access.spool, "__class__", FullDisk)
     for seq in (3, 4):
         buffer.put(batch(seq, at_s=1_000 + seq))
 
