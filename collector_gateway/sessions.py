@@ -97,6 +97,7 @@ class Session:
         self._answers: deque[bytes] = deque()
         self._answered = asyncio.Event()
         self._in_flight = 0
+        self._ranges_in_flight = 0
         self._settled = asyncio.Event()
         self._ended = asyncio.Event()
         self._end: tuple[grpc.StatusCode, str] | None = None
@@ -162,7 +163,8 @@ class Session:
                 return
             match request.WhichOneof("message"):
                 case "batch":
-                    while self._in_flight >= IN_FLIGHT_MAX:
+                    # A verdict tells the agent that the ranges it reported before are on record.
+                    while self._in_flight >= IN_FLIGHT_MAX or self._ranges_in_flight:
                         self._settled.clear()
                         await self._settled.wait()
                     await self._take(request.batch, data)
@@ -296,7 +298,8 @@ class Session:
             to_time=to_datetime(dropped.to_time_unix_ns),
             reason=_word(pb.DropReason.Name(dropped.reason), "DROP_REASON_"),
         )
-        await self._submit(self._submission(settle=self._settle_nothing, dropped=gap))
+        self._ranges_in_flight += 1
+        await self._submit(self._submission(settle=self._settle_range, dropped=gap))
 
     def _reject(self, batch: pb.MetricBatch, reason: pb.RejectReason, detail: str) -> None:
         """Refuse a batch that has no place in the ledger."""
@@ -367,6 +370,11 @@ class Session:
         self._settled.set()
         if outcome is Outcome.FENCED:
             self._end_as_fenced()
+
+    def _settle_range(self, outcome: Outcome, detail: str) -> None:
+        """Take the verdict on a range that the agent gave up."""
+        self._ranges_in_flight -= 1
+        self._settle_nothing(outcome, detail)
 
     def _settle(self, ack: pb.BatchAck, outcome: Outcome, detail: str) -> None:
         """Take the verdict on a batch and tell the agent."""
