@@ -168,11 +168,14 @@ class Outgoing:
         return self._batch(backlog, telemetry_pb2.LANE_BACKFILL)
 
     def _after(self, place: int) -> BufferedBatch | None:
-        """Return the next batch that this stream may carry."""
+        """Return the next batch that this stream may carry, and does not carry already.
+
+        A batch that went from memory to the spool has a new place.
+        """
         while page := self._buffer.page(after=place, limit=1):
-            if page[0].batch.epoch in self._epochs:
+            batch, place = page[0].batch, page[0].place
+            if batch.epoch in self._epochs and (batch.epoch, batch.seq) not in self._unacked:
                 return page[0]
-            place = page[0].place
         return None
 
     def _batch(self, buffered: BufferedBatch, lane: telemetry_pb2.Lane) -> bytes:

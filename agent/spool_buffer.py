@@ -194,7 +194,7 @@ class SpoolBuffer:
         self._access.open()
         for each in self._memory.page(after=0, limit=self._memory.stats().batches):
             batch = each.batch
-            # It gets a new place, and where it is on its way already it is sent twice: no harm.
+            # It gets a new place: a stream that carries it already knows it by its number.
             if not self._access.attempt(lambda spool, batch=batch: self._spooled(spool, batch)):
                 return
             self._memory.settle(batch.epoch, batch.seq)
