@@ -163,7 +163,9 @@ async def test_a_column_comes_and_goes_without_a_row_of_a_compressed_chunk(
         " SELECT $1::timestamptz + n * interval '10 s', 1, n, 2 FROM generate_series(1, 60) AS n",
         old,
     )
-    await timescale_connection.execute("SELECT compress_chunk(c) FROM show_chunks('agent_health') c")
+    await timescale_connection.execute(
+        "SELECT compress_chunk(c) FROM show_chunks('agent_health') c"
+    )
     count = "SELECT count(*), sum(spool_batches) FROM agent_health"
     before = tuple(await timescale_connection.fetchrow(count))
 
@@ -176,5 +178,9 @@ async def test_a_column_comes_and_goes_without_a_row_of_a_compressed_chunk(
     )
 
     assert before == without == after == (60, 1830)
-    assert await timescale_connection.fetchval("SELECT max(unspooled_batches) FROM agent_health") == 7
-    assert await timescale_connection.fetchval("SELECT sum(sample_count) FROM agent_health_1m") == 61
+    assert (
+        await timescale_connection.fetchval("SELECT max(unspooled_batches) FROM agent_health") == 7
+    )
+    assert (
+        await timescale_connection.fetchval("SELECT sum(sample_count) FROM agent_health_1m") == 61
+    )
