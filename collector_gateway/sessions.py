@@ -93,7 +93,9 @@ class Session:
         )
         self._metrics = metrics
         self._clock = clock
-        self._times = SessionClock(hello, clock.wall_ns(), claimed.clock_offset_ms)
+        self._times = SessionClock(
+            hello, clock.wall_ns(), claimed.clock_offset_ms, claimed.offsets_ms
+        )
         self._answers: deque[bytes] = deque()
         self._answered = asyncio.Event()
         self._in_flight = 0
