@@ -198,7 +198,7 @@ async def _lock_ledger(dsn: str, seconds: float) -> None:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may be gone: a connection of PostgreSQL ends when it likes."""
+    """Send a signal to a process that may be gone, as a connection of PostgreSQL."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
