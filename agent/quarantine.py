@@ -82,7 +82,7 @@ def replace(path: Path, problem: str, *, elsewhere: Collection[tuple[int, int]] 
                 kept, lost = _salvage(path, spool, elsewhere)
                 spool.checkpoint()  # all of it is on disk before the broken one goes
             aside = _set_aside(path)
-            _finish_replacing(path)
+            _put_in_place(path)
         finally:
             os.close(lock)
     log.error(
@@ -159,8 +159,12 @@ def _finish_replacing(path: Path) -> None:
         if path.exists():
             _remove(_new(path))
         elif _new(path).exists():
-            _remove(path)  # its WAL would be taken for the new file's
-            _new(path).rename(path)
+            _put_in_place(path)
+
+
+def _put_in_place(path: Path) -> None:
+    _remove(path)  # its WAL would be taken for the new file's
+    _new(path).rename(path)
 
 
 def _set_aside(path: Path) -> Path:

@@ -77,7 +77,7 @@ class Spool:
             if lock:
                 self._lock = locked(path.with_suffix(".lock"))
             try:
-                self._connection = connect(path)
+                self._connection = connect(path, make=True)
                 self._prepare()
             except BaseException:
                 self.close()

@@ -7,6 +7,7 @@ attempt ─▶ Spool ─── the disk is full or read-only ──▶ None: the
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from agent import quarantine
@@ -48,6 +49,9 @@ class SpoolAccess:
         self._opened = opened
         self._elsewhere = elsewhere
         self._problem = ""
+        # Whoever closes a file that was renamed meanwhile deletes the WAL of the one in its place:
+        # no checkpoint may have the old file open while a new one takes its name.
+        self._file = threading.Lock()
         self.spool: Spool | None = None
 
     def attempt(self, act: Callable[[Spool], T]) -> T | None:
@@ -61,19 +65,25 @@ class SpoolAccess:
                 self.note(str(error))
                 return None
             except SpoolCorruptError as error:
-                problem = str(error)
-                self.close()
-                self._use(
-                    lambda problem=problem: quarantine.replace(
-                        self._path, problem, elsewhere=self._elsewhere()
-                    )
-                )
+                self._replace(str(error))
         return None
+
+    def checkpoint(self, spool: Spool) -> None:
+        """Have a spool reach the disk, unless it is not in use any more; in any thread.
+
+        Raises:
+            SpoolUnusableError: The disk does not serve.
+            SpoolCorruptError: The file is not as it was written.
+        """
+        with self._file:
+            if spool is self.spool:
+                spool.checkpoint()
 
     def open(self) -> None:
         """Open the spool as the last process left it, or go on without; once is enough."""
         if self.spool is None:
-            self._use(lambda: quarantine.open_checked(self._path, elsewhere=self._elsewhere()))
+            with self._file:
+                self._use(lambda: quarantine.open_checked(self._path, elsewhere=self._elsewhere()))
 
     def close(self) -> None:
         """Close the file."""
@@ -95,6 +105,11 @@ class SpoolAccess:
         if self._problem and self.spool is not None:
             self._problem = ""
             log.info("spool_usable_again", extra={"path": str(self._path)})
+
+    def _replace(self, problem: str) -> None:
+        with self._file:
+            self.close()
+            self._use(lambda: quarantine.replace(self._path, problem, elsewhere=self._elsewhere()))
 
     def _use(self, make: Callable[[], Spool]) -> None:
         try:

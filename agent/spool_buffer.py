@@ -6,6 +6,7 @@ put ─▶ SpoolAccess ─▶ Spool
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 from typing import TYPE_CHECKING
@@ -175,7 +176,7 @@ class SpoolBuffer:
             if not self._batches:
                 self._access.attempt(lambda each: each.give_back())
             try:
-                await checkpoints.make(spool)
+                await checkpoints.make(functools.partial(self._access.checkpoint, spool))
             except (SpoolUnusableError, SpoolCorruptError) as error:
                 self._access.note(str(error))
 

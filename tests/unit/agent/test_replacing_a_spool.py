@@ -6,12 +6,15 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from agent import spool_file
 from agent.batches import NumberedBatch
 from agent.quarantine import NEW
 from agent.spool_buffer import FILE, SpoolBuffer
@@ -148,3 +151,47 @@ def test_what_is_kept_in_memory_is_not_reported_as_lost(broken):
     again = SpoolBuffer(broken, boot_id=BOOT)
     assert (seqs(again), dropped(again)) == (READABLE | {BROKEN}, set())
     again.close()
+
+
+def test_a_checkpoint_that_goes_on_meanwhile_takes_nothing_from_the_new_file(tmp_path, monkeypatch):
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    for seq in range(1, 11):
+        buffer.put(batch(seq))
+    spool, begun, go_on = buffer._access.spool, threading.Event(), threading.Event()
+
+    def slow_connect(path, **options):
+        connection = spool_file.connect(path, **options)
+        connection.execute("SELECT count(*) FROM batch").fetchone()  # now it has the file open
+        begun.set()
+        go_on.wait(0.5)
+        return connection
+
+    monkeypatch.setattr("agent.spool.connect", slow_connect)
+    thread = threading.Thread(target=buffer._access.checkpoint, args=(spool,))
+    thread.start()
+    assert begun.wait(5)
+    monkeypatch.setattr("agent.spool.connect", spool_file.connect)
+    spool._sql.execute("UPDATE batch SET samples = 99 WHERE seq = 7")
+    assert seqs(buffer) == set(range(1, 11)) - {7}  # replaced
+    go_on.set()
+    thread.join(5)
+    for seq in range(11, 21):
+        buffer.put(batch(seq))
+
+    copy = tmp_path / "as the kill leaves it"
+    shutil.copytree(tmp_path / "spool", copy / "spool")
+    buffer.close()
+    again = SpoolBuffer(copy, boot_id=BOOT)
+    assert seqs(again) == set(range(1, 21)) - {7}
+    again.close()
+
+
+def test_a_checkpoint_makes_no_file(tmp_path):
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    for companion in ("", "-wal", "-shm"):
+        (tmp_path / (FILE + companion)).unlink()
+
+    with pytest.raises(spool_file.SpoolUnusableError):
+        buffer._access.checkpoint(buffer._access.spool)
+    assert not (tmp_path / FILE).exists()
+    buffer.close()
