@@ -49,8 +49,9 @@ class SpoolAccess:
         self._opened = opened
         self._elsewhere = elsewhere
         self._problem = ""
-        # Whoever closes a file that was renamed meanwhile deletes the WAL of the one in its place:
-        # no checkpoint may have the old file open while a new one takes its name.
+        # SQLite deletes a WAL by its name when its last connection closes; that the file was not
+        # renamed it checks before it writes and waits, not after. So no checkpoint may be about to
+        # close the broken file while the new one takes its name.
         self._file = threading.Lock()
         self.spool: Spool | None = None
 
