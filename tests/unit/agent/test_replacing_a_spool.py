@@ -17,6 +17,7 @@ import pytest
 
 from agent import spool_file
 from agent.batches import NumberedBatch
+from agent.dropped import FORGOTTEN_BEYOND, MAX_DROPPED_RANGES
 from agent.quarantine import NEW
 from agent.spool_buffer import FILE, SpoolBuffer
 from hostpulse.clock import NS_PER_S
@@ -196,3 +197,18 @@ def test_a_checkpoint_makes_no_file(tmp_path):
         buffer._access.checkpoint(buffer._access.spool)
     assert not (tmp_path / FILE).exists()
     buffer.close()
+
+
+def test_what_is_kept_between_hundreds_of_holes_is_not_reported_as_lost(tmp_path):
+    count = 2 * 3 * MAX_DROPPED_RANGES
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    for seq in range(1, count + 1):
+        buffer.put(batch(seq))
+    buffer._access.spool._sql.execute("UPDATE batch SET samples = 99 WHERE seq % 3 = 0")
+    buffer.close()
+
+    again = SpoolBuffer(tmp_path, boot_id=BOOT)
+    assert seqs(again) == {seq for seq in range(1, count + 1) if seq % 3}
+    assert not seqs(again) & dropped(again)
+    assert len(again.dropped) == FORGOTTEN_BEYOND
+    again.close()
