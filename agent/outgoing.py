@@ -76,6 +76,7 @@ class Outgoing:
         self._reported_reasons = reported_reasons
         fresh_ns = clock.monotonic_ns() - round(LIVE_AGE_S * NS_PER_S)
         self._live_place = self._backlog_end = buffer.live_after(fresh_ns)
+        self._openings = buffer.openings
         self._credits: int | None = None
         self._backlog_place = 0
         self._unacked: dict[tuple[int, int], Unacked] = {}
@@ -93,6 +94,11 @@ class Outgoing:
         """Take the gateway's leave to send so many more batches of the backlog."""
         if self._credits is not None:
             self._credits = min(CREDITS_MAX, self._credits + batches)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the buffer may hold epochs that Hello could not announce."""
+        return self._buffer.openings != self._openings
 
     @property
     def unacked(self) -> int:

@@ -73,7 +73,7 @@ class Ending(enum.Enum):
     """Why a stream ended on purpose."""
 
     STOPPED = "stopped"
-    DRAINED = "drained"
+    LEFT = "left"  # the gateway asked for it, or there is something new to announce
 
 
 class Session:
@@ -133,7 +133,7 @@ class Session:
         return welcome
 
     async def run(self, stop: asyncio.Event) -> Ending:
-        """Send and receive until the stop or a Drain, and wind up in bounded time.
+        """Send and receive until the stop, a Drain or news, and wind up in bounded time.
 
         Raises:
             Retryable: The stream broke, or its verdicts stayed away.
@@ -160,7 +160,7 @@ class Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return Ending.STOPPED if self._stopped else Ending.DRAINED
+        return Ending.STOPPED if self._stopped else Ending.LEFT
 
     async def _receive(self) -> None:
         """Handle what the gateway says until it ends the stream; unknown messages are ignored."""
@@ -186,6 +186,8 @@ class Session:
         finish_ns: int | None = None
         while True:
             self._wake.clear()
+            if self._outgoing.is_outdated:
+                self._closing.set()
             if finish_ns is None and self._closing.is_set():
                 finish_ns = self._now_ns() + round(self._timeouts.finish_s * NS_PER_S)
             late = finish_ns is not None and self._now_ns() >= finish_ns

@@ -72,7 +72,7 @@ class SpoolBuffer:
         self._ranges = DroppedRanges()
         self._settled: dict[int, int] = {}
         self._batches = self._bytes = self._dropped_samples = 0
-        self._retry_ns = 0
+        self._retry_ns = self._openings = 0
         self._access.open()
 
     @property
@@ -84,6 +84,11 @@ class SpoolBuffer:
     def dropped(self) -> Sequence[Dropped]:
         """What was given up and not yet reported, the oldest first."""
         return (*self._ranges.all, *self._memory.dropped)
+
+    @property
+    def openings(self) -> int:
+        """How often a spool was opened, with what former processes left in it."""
+        return self._openings
 
     def epochs(self) -> Sequence[telemetry_pb2.EpochState]:
         """Return how far the epochs got of which something is in the spool."""
@@ -277,6 +282,7 @@ class SpoolBuffer:
         batches, cost, last_place = spool.totals()
         self._batches, self._bytes, self._ranges = batches, cost, ranges
         self._settled.clear()
+        self._openings += 1
         self._dropped_samples += gone
         self._places.last = max(self._places.last, last_place)
 

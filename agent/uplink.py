@@ -132,7 +132,7 @@ class Uplink:
                 return None
             self._welcomed(gateway, opening.result(), outgoing, asked_ns)
             ending = await session.run(stop)
-            return session.drain if ending is Ending.DRAINED else None
+            return session.drain if ending is Ending.LEFT else None
         finally:
             if outgoing is not None:
                 self._counters.failed_sends += outgoing.unacked
