@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+PLACES = (
+    "SELECT min(place), max(place) FROM"
+    " (SELECT place FROM batch INDEXED BY batch_number WHERE epoch > 0)"
+)
+SKIPPED_MAX = 100_000  # places in a row that can't be read; a second or so
+
 
 class BrokenSpool:
     """An open file that nobody else has open; whoever opens it closes it.
@@ -53,21 +59,43 @@ class BrokenSpool:
         yield from self._readable("SELECT * FROM dropped ORDER BY rowid", spool_rows.read_dropped)
 
     def batches(self) -> Generator[BufferedBatch]:
-        """Yield the batches, each once, from both ends towards what is broken."""
+        """Yield the batches, each once: around what is broken, from the oldest on and back."""
         seen: set[int] = set()
         for backwards in (False, True):
-            place = PLACE_MAX if backwards else -PLACE_MAX
-            while row := self._next(place, backwards=backwards):
-                if (place := row[0]) in seen:
+            for row in self._rows(backwards=backwards):
+                if row[0] in seen:
                     break
-                seen.add(place)
+                seen.add(row[0])
                 with contextlib.suppress(SpoolCorruptError):
                     yield spool_rows.read_batch(row)
 
-    def _next(self, place: int, *, backwards: bool) -> tuple[Any, ...] | None:
+    def _rows(self, *, backwards: bool) -> Generator[tuple[Any, ...]]:
+        """Yield rows in one direction; where one can't be read, try from one place further."""
+        edge, step = (PLACE_MAX, -1) if backwards else (-PLACE_MAX, 1)
+        place, skipped = edge, 0
+        while skipped < SKIPPED_MAX:
+            try:
+                with explained():
+                    row = self._connection.execute(ROWS[backwards], (place, 1)).fetchone()
+            except (SpoolCorruptError, SpoolUnusableError):
+                if place == edge:
+                    lowest, highest = self._places()
+                    place = highest if backwards else lowest
+                else:
+                    place += step
+                skipped += 1
+                continue
+            if row is None:
+                return
+            place, skipped = row[0], 0
+            yield row
+
+    def _places(self) -> tuple[int, int]:
+        """Return the least and the greatest place that the index knows, which has its own pages."""
         with contextlib.suppress(SpoolCorruptError, SpoolUnusableError), explained():
-            return self._connection.execute(ROWS[backwards], (place, 1)).fetchone()
-        return None
+            lowest, highest = self._connection.execute(PLACES).fetchone()
+            return lowest or 0, highest or 0
+        return 0, 0
 
     def _readable(self, statement: str, read: Callable[[tuple[Any, ...]], T]) -> Generator[T]:
         with contextlib.suppress(SpoolCorruptError, SpoolUnusableError), explained():

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,31 @@ def test_a_broken_batch_in_the_middle_is_reported_and_its_neighbours_are_kept(
     assert {each.reason for each in buffer.dropped} == {pb.DROP_REASON_SPOOL_CORRUPT}
     assert [each.getMessage() for each in caplog.records] == ["spool_set_aside"]
     assert len(list((place / "spool").glob("spool.db.corrupt-*"))) >= 1
+    buffer.close()
+
+
+def test_damage_at_many_places_loses_what_lies_there_and_no_more(tmp_path):
+    count, holes_count, page_bytes = 2_000, 12, 1024
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    buffer._places.last = 10_000_000  # an agent that has run for years
+    for seq in range(1, count + 1):
+        one = batch(5, seq)
+        buffer.put(replace(one, payload=one.payload * 3))
+    buffer.close()
+    file = tmp_path / FILE
+    data = bytearray(file.read_bytes())
+    for number in range(1, holes_count + 1):
+        at = number * len(data) // (holes_count + 1) // page_bytes * page_bytes
+        data[at : at + page_bytes] = bytes(page_bytes)
+    for seq in (1, count):  # and at both ends
+        at = data.index(payload(5, seq)[:200]) // page_bytes * page_bytes
+        data[at : at + page_bytes] = bytes(page_bytes)
+    file.write_bytes(data)
+
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    found = {each.batch.seq for each in buffer.page(after=0, limit=count)}
+    assert count - 20 * holes_count < len(found) < count
+    assert dropped(buffer) == {(5, seq) for seq in set(range(1, count + 1)) - found}
     buffer.close()
 
 
