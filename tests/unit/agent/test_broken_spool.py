@@ -151,7 +151,7 @@ FLIPS = st.lists(
 
 
 @settings(
-    max_examples=int(os.environ.get("HOSTPULSE_TEST_FLIPS", "60")),
+    max_examples=int(os.environ.get("CHAOS_FLIPS", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -114,7 +114,7 @@ def cut(before: bytes, after: bytes, chance: random.Random) -> bytes:
 
 
 @settings(
-    max_examples=int(os.environ.get("HOSTPULSE_TEST_POWER_CUTS", "150")),
+    max_examples=int(os.environ.get("CHAOS_POWER_CUTS", "150")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
