@@ -19,13 +19,13 @@ from agent.buffer import (
     BufferStats,
     MemoryBuffer,
     Places,
-    given_up,
 )
 from agent.checkpoints import CHECK_INTERVAL_S, Checkpoints
 from agent.dropped import DroppedRanges
 from agent.spool_access import SpoolAccess
 from agent.spool_file import SpoolUnusableError
-from agent.spool_rows import Head, SpoolCorruptError, cost_bytes
+from agent.spool_room import SpoolRoom, drop_oldest_epochs
+from agent.spool_rows import SpoolCorruptError, cost_bytes
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from agent.batches import BufferedBatch, NumberedBatch
     from agent.dropped import Dropped
     from agent.spool import Spool
+    from agent.spool_rows import Head
     from hostpulse.backoff import Pause
 
 FILE = "spool/spool.db"
-EPOCHS_MAX = 500  # of former processes; a gateway lets a Hello announce 1 000
 SETTLED_MAX = 256  # removed together with the next batch, or when there are so many
 RETRY_S = 60.0  # between two attempts to have a spool (again)
 
@@ -63,7 +63,7 @@ class SpoolBuffer:
         memory: BufferBounds | None = None,
     ) -> None:
         self._boot_id = boot_id
-        self._bounds = bounds or SPOOL
+        self._room = SpoolRoom(bounds or SPOOL, boot_id=boot_id)
         self._places = Places()
         self._memory = MemoryBuffer(memory, places=self._places)
         self._access = SpoolAccess(
@@ -211,18 +211,11 @@ class SpoolBuffer:
 
     def _spooled(self, spool: Spool, batch: NumberedBatch) -> bool:
         """Write a batch and what follows from it, all in one transaction; returns True."""
-        ranges, gone = self._ranges.copy(), list[Head]()
+        ranges = self._ranges.copy()
         cost = cost_bytes(len(batch.payload))
         with spool.transaction():
             spool.remove(self._settled)
-            excess = self._bytes + cost - self._bounds.max_bytes
-            while (oldest := spool.oldest()) and (
-                reason := self._reason_to_drop(oldest[0], batch, excess)
-            ):
-                gone += oldest
-                excess -= oldest[0].cost_bytes
-                spool.remove([oldest[0].place])
-                ranges.add(given_up(oldest[0], reason))
+            gone = self._room.make(spool, batch, used_bytes=self._bytes + cost, ranges=ranges)
             spool.insert(self._places.next(), batch, self._boot_id)
             if gone:
                 spool.keep_dropped(ranges.all)
@@ -232,19 +225,6 @@ class SpoolBuffer:
         self._bytes += cost - sum(head.cost_bytes for head in gone)
         self._dropped_samples += sum(head.samples for head in gone)
         return True
-
-    def _reason_to_drop(
-        self, head: Head, batch: NumberedBatch, excess_bytes: int
-    ) -> telemetry_pb2.DropReason | None:
-        """Say why a batch has to go: the new batch's times are now."""
-        age_ns = round(self._bounds.max_age_s * NS_PER_S)
-        # The monotonic clock of another boot says nothing, and the wall clock may have stepped.
-        same_boot = head.boot_id == self._boot_id
-        taken_ns = head.monotonic_ns if same_boot else head.time_unix_ns
-        now_ns = batch.monotonic_ns if same_boot else batch.time_unix_ns
-        if taken_ns < now_ns - age_ns:
-            return telemetry_pb2.DROP_REASON_TOO_OLD
-        return telemetry_pb2.DROP_REASON_SPOOL_FULL if excess_bytes > 0 else None
 
     def _forget(self, head: Head) -> None:
         self._settled[head.place] = head.cost_bytes
@@ -276,7 +256,7 @@ class SpoolBuffer:
             if known not in ranges.all:
                 ranges.add(known)
         with spool.transaction():
-            gone = self._drop_oldest_epochs(spool, ranges)
+            gone = drop_oldest_epochs(spool, ranges)
             spool.keep_dropped(ranges.all)
             spool.forget_finished_epochs()
         batches, cost, last_place = spool.totals()
@@ -285,14 +265,3 @@ class SpoolBuffer:
         self._openings += 1
         self._dropped_samples += gone
         self._places.last = max(self._places.last, last_place)
-
-    def _drop_oldest_epochs(self, spool: Spool, ranges: DroppedRanges) -> int:
-        """Give up the oldest of too many epochs; return how many samples that were."""
-        samples = 0
-        for epoch in spool.epochs()[:-EPOCHS_MAX]:
-            heads = spool.of_epoch(epoch.epoch)
-            for head in heads:
-                ranges.add(given_up(head, telemetry_pb2.DROP_REASON_SPOOL_FULL))
-            spool.remove(head.place for head in heads)
-            samples += sum(head.samples for head in heads)
-        return samples

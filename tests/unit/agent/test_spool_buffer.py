@@ -9,7 +9,8 @@ import pytest
 from agent.batches import NumberedBatch
 from agent.buffer import BufferBounds
 from agent.spool import Spool
-from agent.spool_buffer import EPOCHS_MAX, FILE, SpoolBuffer
+from agent.spool_buffer import FILE, SpoolBuffer
+from agent.spool_room import EPOCHS_MAX
 from agent.spool_rows import cost_bytes
 from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2 as pb
