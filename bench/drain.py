@@ -206,9 +206,8 @@ async def compare(dsn: str, agents: list[Agent]) -> None:
     """Count what is stored: every tick of the backlog and every acked fresh one, each once."""
     acked = sum(agent.backlog + len(agent.buffer.lags_s) for agent in agents)
     connection = await database.connect(dsn, "bench", statement_timeout_s=60)
-    rows, ticks = await connection.fetchrow(
-        "SELECT count(*), count(DISTINCT (server_id, time)) FROM cpu"
-    )
+    rows = await connection.fetchval("SELECT count(*) FROM cpu")
+    ticks = await connection.fetchval("SELECT count(DISTINCT (server_id, time)) FROM cpu")
     lost = await connection.fetchval("SELECT count(*) FROM ingest_loss WHERE state <> 'pending'")
     await connection.close()
     print(f"stored               {ticks} ticks of {acked} acked, in {rows} rows; {lost} losses")

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from tests.chaos.cluster import pass_time
+from tests.chaos.cluster import Agent, pass_time
 from tests.e2e.processes import children_of, say
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from tests.chaos.cluster import Agent, Cluster
+    from tests.chaos.cluster import Cluster
     from tests.chaos.proxy import Proxy
     from tests.e2e.fleet import Gateway
 
@@ -77,11 +77,11 @@ class Chaos:
         for agent in self.cluster.agents:
             makers.append((2, agent.name, lambda a=agent: self._kill_agent(a)))
             makers.append((1, agent.name, lambda a=agent: self._freeze(a.name, [a.pid])))
-            makers.append((1, agent.name, lambda a=agent: self._stop_agent(a)))
+            makers.append((1, agent.name, lambda a=agent: self._stop(a, 0.0, 2.0)))
         for gateway in self.cluster.gateways:
             makers.append((3, gateway.name, lambda g=gateway: self._kill_gateway(g)))
             makers.append((2, gateway.name, lambda g=gateway: self._freeze_gateway(g)))
-            makers.append((1, gateway.name, lambda g=gateway: self._stop_gateway(g)))
+            makers.append((1, gateway.name, lambda g=gateway: self._stop(g, 2.0, 6.0)))
         for number, proxy in enumerate(self.cluster.proxies):
             name = f"proxy-{number}"
             makers.append((2, name, lambda p=proxy, n=name: self._cut(p, n)))
@@ -110,29 +110,18 @@ class Chaos:
         gateway.end(signal.SIGKILL)
         return self._fault("kill gateway", gateway.name, 0.1, 1.5, lambda: _ignore(gateway.start()))
 
-    def _stop_agent(self, agent: Agent) -> Fault:
-        """Have an agent say goodbye, and start it again once it is gone."""
-        assert agent.process is not None
-        agent.process.popen.send_signal(signal.SIGTERM)
+    def _stop(self, stopped: Agent | Gateway, least_s: float, most_s: float) -> Fault:
+        """Have a process end in order, and start it again once it is gone."""
+        assert stopped.process is not None
+        ending = stopped.process.popen
+        ending.send_signal(signal.SIGTERM)
 
         def end() -> None:
-            assert agent.process is not None
-            agent.process.popen.wait(timeout=STOP_WITHIN_S)
-            agent.start()
+            ending.wait(timeout=STOP_WITHIN_S)
+            stopped.start()
 
-        return self._fault("stop agent", agent.name, 0.0, 2.0, end)
-
-    def _stop_gateway(self, gateway: Gateway) -> Fault:
-        """Have a gateway send its agents away, and start it again once it is gone."""
-        assert gateway.process is not None
-        gateway.process.popen.send_signal(signal.SIGTERM)
-
-        def end() -> None:
-            assert gateway.process is not None
-            gateway.process.popen.wait(timeout=STOP_WITHIN_S)
-            gateway.start()
-
-        return self._fault("stop gateway", gateway.name, 2.0, 6.0, end)
+        kind = "stop agent" if isinstance(stopped, Agent) else "stop gateway"
+        return self._fault(kind, stopped.name, least_s, most_s, end)
 
     def _freeze_gateway(self, gateway: Gateway) -> Fault:
         assert gateway.process is not None
