@@ -12,11 +12,14 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from agent.channel import open_channel
+from agent.settings import TlsMaterial
 from api.app import create
 from cli.tls import tls_app
 from collector_gateway.app import Gateway
 from collector_gateway.settings import GatewaySettings
-from tests.integration.gateway.conftest import STREAM
+from hostpulse.v1 import telemetry_pb2 as pb
+from tests.integration.gateway.conftest import STREAM, Agent
 
 
 def tls(*arguments):
