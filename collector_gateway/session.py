@@ -113,6 +113,9 @@ class Session:
 
     async def run(self) -> None:
         """Read and answer until the agent goes, or `end` is called."""
+        # By itself: a first write that is cancelled half-way leaves gRPC in doubt whether it is
+        # sent, and then the status can't be sent either (GRPC_CALL_ERROR_TOO_MANY_OPERATIONS).
+        await self._context.send_initial_metadata(())
         self._intake.open()
         reader = asyncio.create_task(self._read(), name=f"read {self.server_name}")
         writer = asyncio.create_task(self._write(), name=f"write {self.server_name}")
