@@ -12,37 +12,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
-import asyncpg
 import grpc
-import psutil
 
+from bench import databases, gateways
 from bench.ticks import count_values, full_tick
 from hostpulse.v1 import telemetry_pb2 as pb
-from migrations import run
-from storage import database, keys, maintenance
-from storage.embedded import EmbeddedPostgres
 
 STREAM = "/hostpulse.v1.TelemetryService/Stream"
 STREAMS_PER_CHANNEL = 50
 WINDOW = 8  # unacked ticks of a stream when sending as fast as possible
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Load:
@@ -59,7 +41,6 @@ class Load:
         chance = random.Random(1)
         self.ticks = [full_tick(chance) for _ in range(64)]
         self.values = count_values(self.ticks[0])
-        self.stop = asyncio.Event()
 
     async def run(self, seconds: float) -> float:
         """Send for so long; return the seconds from the first tick to the last ack."""
@@ -69,6 +50,7 @@ class Load:
             )
             for i in range((self.streams + STREAMS_PER_CHANNEL - 1) // STREAMS_PER_CHANNEL)
         ]
+        self.ready, self.stop = asyncio.Event(), asyncio.Event()
         opened = [asyncio.Event() for _ in range(self.streams)]
         tasks = [
             asyncio.create_task(self._stream(channels[i // STREAMS_PER_CHANNEL], i, opened[i]))
@@ -76,8 +58,7 @@ class Load:
         ]
         for event in opened:
             await event.wait()
-        started = time.monotonic()
-        self.go = started
+        self.go = started = time.monotonic()
         self.ready.set()
         await asyncio.sleep(seconds)
         self.stop.set()
@@ -86,8 +67,6 @@ class Load:
         for channel in channels:
             await channel.close()
         return elapsed
-
-    ready: asyncio.Event
 
     async def _stream(self, channel: grpc.aio.Channel, number: int, opened: asyncio.Event) -> None:
         call = channel.stream_stream(STREAM)(metadata=(("authorization", f"Bearer {self.key}"),))
@@ -142,75 +121,21 @@ class Load:
                 self.acked += 1
 
 
-async def prepare(dsn: str) -> str:
-    connection = await database.connect(dsn, "bench", statement_timeout_s=60)
-    await maintenance.maintain(connection)
-    key = await keys.create(
-        connection, role=keys.Role.ADMIN, server_names=[], note=None, created_by="bench"
-    )
-    await connection.close()
-    return key
-
-
-async def wait_for(dsn: str) -> None:
-    for _ in range(200):
-        try:
-            await database.create_if_missing(dsn)
-            return
-        except (OSError, asyncpg.PostgresError):
-            await asyncio.sleep(0.05)
-
-
-def cpu_s(process: psutil.Process) -> float:
-    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return sum(t.user + t.system for t in times)
-
-
-async def measure(options: argparse.Namespace, root: Path) -> None:
-    server = EmbeddedPostgres(root / "data", port=free_port())
-    server.prepare()
-    postgres = subprocess.Popen(server.command(), **server.process_options())  # type: ignore[call-overload]
-    gateways: list[subprocess.Popen[bytes]] = []
-    try:
-        await wait_for(server.url)
-        await asyncio.to_thread(run.upgrade, server.url)
-        key = await prepare(server.url)
-        addresses = [f"127.0.0.1:{free_port()}" for _ in range(options.gateways)]
-        for address in addresses:
-            environment = os.environ | {
-                "HOSTPULSE_DATABASE_URL": server.url,
-                "HOSTPULSE_GRPC_LISTEN": address,
-                "HOSTPULSE_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-                "HOSTPULSE_LOG_LEVEL": "warning",
-            }
-            gateways.append(
-                subprocess.Popen([sys.executable, "-m", "cli", "gateway"], env=environment)
-            )
-        await asyncio.sleep(3)
-        load = Load(addresses, key, streams=options.streams, rate=options.ticks_per_s)
-        load.ready = asyncio.Event()
-        watched = {
-            "gateway": [psutil.Process(g.pid) for g in gateways],
-            "postgres": [psutil.Process(postgres.pid)],
-            "generator": [psutil.Process()],
-        }
-        before = {name: sum(map(cpu_s, processes)) for name, processes in watched.items()}
-        elapsed = await load.run(options.seconds)
+def measure(options: argparse.Namespace) -> None:
+    with databases.embedded() as dsn, gateways.running(dsn, options.gateways) as served:
+        load = Load(served.addresses, served.key, streams=options.streams, rate=options.ticks_per_s)
+        watched = {"gateway": served.processes, "postgres": [served.postgres]}
+        before = {name: sum(map(gateways.cpu_s, each)) for name, each in watched.items()}
+        elapsed = asyncio.run(load.run(options.seconds))
         used = {
-            name: sum(map(cpu_s, processes)) - before[name] for name, processes in watched.items()
+            name: sum(map(gateways.cpu_s, each)) - before[name] for name, each in watched.items()
         }
-        print_result(load, elapsed, used, watched["gateway"])
-    finally:
-        for gateway in gateways:
-            gateway.send_signal(signal.SIGTERM)
-            gateway.wait(timeout=15)
-        postgres.send_signal(signal.SIGINT)
-        postgres.wait(timeout=30)
+        print_result(load, elapsed, used)
+        memory_bytes = sum(process.memory_info().rss for process in served.processes)
+        print(f"memory gateway       {memory_bytes / 1e6:.0f} MB RSS")
 
 
-def print_result(
-    load: Load, elapsed: float, used: dict[str, float], gateways: list[psutil.Process]
-) -> None:
+def print_result(load: Load, elapsed: float, used: dict[str, float]) -> None:
     latencies = sorted(load.latencies_s)
     millions = load.acked * load.values / 1e6
     quantiles = statistics.quantiles(latencies, n=1000)
@@ -230,8 +155,6 @@ def print_result(
         f"CPU both             {(used['gateway'] + used['postgres']) / millions:.2f}"
         " CPU-s per million values"
     )
-    memory = sum(p.memory_info().rss for p in gateways) / 1e6
-    print(f"memory gateway       {memory:.0f} MB RSS")
 
 
 def main() -> None:
@@ -241,12 +164,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=400)
     parser.add_argument("--gateways", type=int, default=1)
     options = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="hostpulse-bench-"))
-    root.chmod(0o711)
-    try:
-        asyncio.run(measure(options, root))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    measure(options)
 
 
 if __name__ == "__main__":
