@@ -31,8 +31,19 @@ class Gateways:
 
     addresses: list[str]
     key: str
+    pages: list[str]
     processes: list[psutil.Process]
     postgres: psutil.Process
+
+    def metrics(self) -> list[dict[str, float]]:
+        """Return what each gateway counted, by the name of the sample; those with labels not."""
+        answers: list[dict[str, float]] = []
+        for page in self.pages:
+            request = urllib.request.Request(f"{page}/metrics", headers={"X-API-Key": self.key})
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                lines = [line.split(" ") for line in answer.read().decode().splitlines()]
+            answers.append({line[0]: float(line[1]) for line in lines if len(line) == 2})
+        return answers
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -46,6 +57,7 @@ def running(dsn: str, count: int = 1) -> Generator[Gateways]:
     """Run gateways before a migrated database of this machine until the block ends."""
     key, postgres = asyncio.run(_prepare(dsn))
     addresses: list[str] = []
+    pages: list[str] = []
     started: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(count):
@@ -60,8 +72,10 @@ def running(dsn: str, count: int = 1) -> Generator[Gateways]:
             started.append(subprocess.Popen(command, env=environment))
             _wait_for(f"http://{http}/readyz")
             addresses.append(address)
+            pages.append(f"http://{http}")
         yield Gateways(
             addresses=addresses,
+            pages=pages,
             key=key,
             processes=[psutil.Process(gateway.pid) for gateway in started],
             postgres=postgres,
