@@ -10,6 +10,7 @@ fenced stream's is given before the commit.
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,22 +21,24 @@ from hostpulse import backoff, errors
 from storage import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from uuid import UUID
 
     from collector_gateway.metrics import Metrics
+    from collector_gateway.services import Rows
     from storage import requests
     from storage.database import Pool
 
-FLUSH_WAIT_S = 0.05  # for company: one commit serves everybody who comes within it
+FLUSH_EVERY_S = 0.05  # at most so often: one commit serves everybody who comes within it
+FLUSHES_AT_ONCE = 2
 HTTP_WAIT_S = 10.0
 
 
 class Ingest:
-    """The queue and its one flusher.
+    """The queue and its flushes, of which one may wait for the disk while the next makes its rows.
 
     Args:
-        pool: for flushes only.
+        pool: for flushes only, with a connection for each at once.
         session_of: the fencing token that this gateway holds for a server now.
         repair: asks for maintenance at once, where there is no partition for a row.
         metrics: counters of this process.
@@ -52,6 +55,7 @@ class Ingest:
         self._lanes = Lanes()
         self._arrived = asyncio.Event()
         self._stop = asyncio.Event()
+        self._room = asyncio.Semaphore(FLUSHES_AT_ONCE)
         self._flusher = Flusher(
             pool,
             Transactions(session_of=session_of, metrics=metrics),
@@ -76,7 +80,7 @@ class Ingest:
         self,
         *,
         server_id: int,
-        rows: Mapping[str, Sequence[tuple[object, ...]]],
+        rows: Rows,
         taken: datetime,
         request: requests.Request,
     ) -> bool:
@@ -99,7 +103,8 @@ class Ingest:
                 await self.submit(
                     Submission(
                         server_id=server_id,
-                        rows=rows,
+                        taken=taken,
+                        rows=lambda: rows,
                         settle=settle,
                         request=request,
                         hour=hour_of(taken, datetime.now(UTC)),
@@ -120,12 +125,26 @@ class Ingest:
 
     async def run(self) -> None:
         """Flush until stopped; the last flushes take what is queued, if the database lets them."""
-        while not (self._stop.is_set() and not len(self._lanes)):
-            await self._arrived.wait()
-            if not len(self._lanes):
-                self._arrived.clear()
-                continue
-            if not self._lanes.is_worth_a_flush:
-                await backoff.pause(FLUSH_WAIT_S, self._stop)
-            for work in self._lanes.take():
-                await self._flusher.flush(work)
+        next_s = 0.0
+        async with asyncio.TaskGroup() as flushes:
+            while not (self._stop.is_set() and not len(self._lanes)):
+                await self._arrived.wait()
+                if not len(self._lanes):
+                    self._arrived.clear()
+                    continue
+                if not self._lanes.is_worth_a_flush:
+                    await backoff.pause(next_s - time.monotonic(), self._stop)
+                next_s = time.monotonic() + FLUSH_EVERY_S
+                for take in (self._lanes.take_live, self._lanes.take_backlog):
+                    await self._room.acquire()
+                    if work := take():
+                        flushes.create_task(self._flush(work), name="flush")
+                    else:
+                        self._room.release()
+
+    async def _flush(self, work: list[Submission]) -> None:
+        """Give submissions their verdicts, then make room for the next."""
+        try:
+            await self._flusher.flush(work)
+        finally:
+            self._room.release()
