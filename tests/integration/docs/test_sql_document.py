@@ -17,6 +17,7 @@ import pytest
 from migrations import run
 from storage import catalog, engines, reader
 from storage.database import connect as open_connection
+from tests.postgres import COPYING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -244,7 +245,7 @@ def copied(template: str) -> Generator[str]:
         await connection.execute(sql)
         await connection.close()
 
-    asyncio.run(administer(f"CREATE DATABASE {name} TEMPLATE {source}"))
+    asyncio.run(administer(f"CREATE DATABASE {name} TEMPLATE {source} {COPYING}"))
     yield f"{base}/{name}"
     asyncio.run(administer(f"DROP DATABASE {name} WITH (FORCE)"))
 
