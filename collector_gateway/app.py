@@ -26,7 +26,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from collector_gateway.auth import Authenticator
 from collector_gateway.claims import Claims
 from collector_gateway.credits import Credits
-from collector_gateway.ingest import FLUSHES_AT_ONCE, Ingest
+from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
 from collector_gateway.metrics import Metrics
 from collector_gateway.service import TelemetryService
@@ -96,7 +96,7 @@ class Gateway:
         dsn = self._settings.database_url.get_secret_value()
         async with AsyncExitStack() as stack:
             flush_pool = await stack.enter_async_context(
-                open_pool(dsn, "flush", max_size=FLUSHES_AT_ONCE, statement_timeout_s=15.0)
+                open_pool(dsn, "flush", max_size=1, statement_timeout_s=15.0)
             )
             claim_pool = await stack.enter_async_context(
                 open_pool(dsn, "claim", max_size=1, statement_timeout_s=5.0, lock_timeout_s=1.0)

@@ -30,15 +30,14 @@ if TYPE_CHECKING:
     from storage.database import Pool
 
 FLUSH_EVERY_S = 0.05  # at most so often: one commit serves everybody who comes within it
-FLUSHES_AT_ONCE = 2
 HTTP_WAIT_S = 10.0
 
 
 class Ingest:
-    """The queue and its flushes, of which one may wait for the disk while the next makes its rows.
+    """The queue and its one flusher.
 
     Args:
-        pool: for flushes only, with a connection for each at once.
+        pool: for flushes only.
         session_of: the fencing token that this gateway holds for a server now.
         repair: asks for maintenance at once, where there is no partition for a row.
         metrics: counters of this process.
@@ -55,7 +54,6 @@ class Ingest:
         self._lanes = Lanes()
         self._arrived = asyncio.Event()
         self._stop = asyncio.Event()
-        self._room = asyncio.Semaphore(FLUSHES_AT_ONCE)
         self._flusher = Flusher(
             pool,
             Transactions(session_of=session_of, metrics=metrics),
@@ -126,25 +124,14 @@ class Ingest:
     async def run(self) -> None:
         """Flush until stopped; the last flushes take what is queued, if the database lets them."""
         next_s = 0.0
-        async with asyncio.TaskGroup() as flushes:
-            while not (self._stop.is_set() and not len(self._lanes)):
-                await self._arrived.wait()
-                if not len(self._lanes):
-                    self._arrived.clear()
-                    continue
-                if not self._lanes.is_worth_a_flush:
-                    await backoff.pause(next_s - time.monotonic(), self._stop)
-                next_s = time.monotonic() + FLUSH_EVERY_S
-                for take in (self._lanes.take_live, self._lanes.take_backlog):
-                    await self._room.acquire()
-                    if work := take():
-                        flushes.create_task(self._flush(work), name="flush")
-                    else:
-                        self._room.release()
-
-    async def _flush(self, work: list[Submission]) -> None:
-        """Give submissions their verdicts, then make room for the next."""
-        try:
-            await self._flusher.flush(work)
-        finally:
-            self._room.release()
+        while not (self._stop.is_set() and not len(self._lanes)):
+            await self._arrived.wait()
+            if not len(self._lanes):
+                self._arrived.clear()
+                continue
+            if not self._lanes.is_worth_a_flush:
+                await backoff.pause(next_s - time.monotonic(), self._stop)
+            next_s = time.monotonic() + FLUSH_EVERY_S
+            for take in (self._lanes.take_live, self._lanes.take_backlog):
+                if work := take():
+                    await self._flusher.flush(work)

@@ -88,9 +88,7 @@ STATED = {
     "backlog": f"| queue of the backlog | {count(lanes.BACKLOG_MAX_BATCHES)} batches, "
     f"{lanes.BACKLOG_MAX_BYTES // MIB} MiB, and as many credits, {credits.STREAM_MAX} a stream |",
     "flush": f"| {count(lanes.LIVE_FLUSH_BATCHES)} batches ({lanes.BACKLOG_FLUSH_BATCHES} of the "
-    f"backlog), every {ingest.FLUSH_EVERY_S * 1000:g} ms at most, "
-    f"{['none', 'one', 'two'][ingest.FLUSHES_AT_ONCE]} at once, 15 s",
-    "flush connections": f"| connections to the database | {ingest.FLUSHES_AT_ONCE} flush,",
+    f"backlog), every {ingest.FLUSH_EVERY_S * 1000:g} ms at most, 15 s",
     "flush time": f"{flusher.FLUSH_TIMEOUT_S:g} s in all | tried again after "
     f"{flusher.BACKOFF.initial_s:g} s, doubling to {flusher.BACKOFF.maximum_s:g} s",
     "tries": f"| {flusher.UNKNOWN_ERROR_TRIES} tries |",
