@@ -30,6 +30,7 @@ from bench import databases, gateways
 from bench.ticks import full_tick
 from hostpulse.clock import NS_PER_S, SystemClock
 from hostpulse.v1 import telemetry_pb2 as pb
+from storage import database
 
 INTERVAL_S = 10
 BEFORE, NOW = b"the boot before!", b"and the boot now"
@@ -114,12 +115,15 @@ class Agent:
             await asyncio.sleep(INTERVAL_S)
 
 
-async def measure(options: argparse.Namespace, root: Path, served: gateways.Gateways) -> None:
+async def measure(
+    options: argparse.Namespace, root: Path, dsn: str, served: gateways.Gateways
+) -> None:
     (address,) = served.addresses
     begun = time.monotonic()
     agents = [Agent(root, n, address, served.key, options.hours) for n in range(options.agents)]
     print(f"spools filled in     {time.monotonic() - begun:.1f} s")
     await drain(agents, options.hours, served.processes[0])
+    await compare(dsn, agents)
 
 
 async def drain(agents: list[Agent], hours: float, gateway: psutil.Process) -> None:
@@ -155,6 +159,17 @@ async def drain(agents: list[Agent], hours: float, gateway: psutil.Process) -> N
     print(f"all agents together  {psutil.Process().memory_info().rss / 2**20:.0f} MiB")
 
 
+async def compare(dsn: str, agents: list[Agent]) -> None:
+    """Count what is stored: every tick of the backlog and every acked fresh one, each once."""
+    acked = sum(agent.backlog + len(agent.buffer.lags_s) for agent in agents)
+    connection = await database.connect(dsn, "bench", statement_timeout_s=60)
+    rows = await connection.fetchval("SELECT count(*) FROM cpu")
+    ticks = await connection.fetchval("SELECT count(DISTINCT (server_id, time)) FROM cpu")
+    lost = await connection.fetchval("SELECT count(*) FROM ingest_loss WHERE state <> 'pending'")
+    await connection.close()
+    print(f"stored               {ticks} ticks of {acked} acked, in {rows} rows; {lost} losses")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=50)
@@ -165,7 +180,7 @@ def main() -> None:
         databases.embedded() as dsn,
         gateways.running(dsn) as served,
     ):
-        asyncio.run(measure(options, Path(root), served))
+        asyncio.run(measure(options, Path(root), dsn, served))
 
 
 if __name__ == "__main__":
