@@ -84,7 +84,7 @@ def open_stream(
         request_serializer=None,
         response_deserializer=telemetry_pb2.StreamResponse.FromString,
     )
-    return method(metadata=(("authorization", f"Bearer {key.value}"),), wait_for_ready=False)
+    return method(metadata=(("authorization", f"Bearer {key.current()}"),), wait_for_ready=False)
 
 
 def failure(code: grpc.StatusCode, details: str | None) -> errors.Retryable:

@@ -34,9 +34,22 @@ LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that does not show itself in logs and tracebacks."""
+    """A key that does not show itself in logs and tracebacks; `file` is where it came from."""
 
     value: str = field(repr=False)
+    file: Path | None = None
+
+    def current(self) -> str:
+        """Return the key as its file has it now: rotated, or a token renewed, without a restart.
+
+        A file that can't be read, or holds no key, leaves the one that was there at the start.
+        """
+        if self.file is None:
+            return self.value
+        try:
+            return options.secret(str(self.file), self.file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, errors.ConfigError):
+            return self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +215,7 @@ def _api_key(given: _Given) -> ApiKey:
     if "api_key_file" in given:
         path = given.get("api_key_file", Path())
         text = _read(given.field("api_key_file"), path).decode("utf-8", "replace")
-        return ApiKey(options.secret(f"{given.field('api_key_file')} ({path})", text))
+        return ApiKey(options.secret(f"{given.field('api_key_file')} ({path})", text), path)
     if "api_key" in given:
         return ApiKey(given.get("api_key", ""))
     raise errors.ConfigError(

@@ -173,10 +173,10 @@ def _role(raw: object) -> keys.Role:
     Raises:
         ConfigError: it is none.
     """
-    if raw not in set(keys.Role):
+    if not isinstance(raw, str) or raw not in set(keys.Role):
         expectation = f"one of {', '.join(keys.Role)}"
         raise errors.ConfigError("role", expectation=expectation, value=raw)
-    return keys.Role(cast("str", raw))
+    return keys.Role(raw)
 
 
 def _text(field: str, raw: object) -> str:

@@ -24,7 +24,7 @@ def configure(level: str, fmt: Literal["console", "json"]) -> None:
         if fmt == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # The default one prints the values of variables, and keys are among them.
+            # With rich installed the default also prints local variables: keys, addresses, tokens.
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
