@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0017"
-down_revision = "0012"
+revision = "0011"
+down_revision = "0010"
 
 HOUR = "date_bin(INTERVAL '1 hour', from_time, TIMESTAMPTZ '2000-01-01 00:00:00+00')"
 
