@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from alerting import history_query, rule_groups, rules
 from hostpulse import errors
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from storage.database import Connection
 
 SERVERS_AT_ONCE = 50
+SINCE_MAX_S = 366 * 86_400
+THRESHOLDS_MAX = 10
 PERCENT_STEPS = (-10.0, -5.0, 5.0, 10.0)
 FACTORS = (0.75, 0.9, 1.1, 1.25)
 
@@ -67,6 +70,7 @@ async def run(
     *,
     start: datetime,
     end: datetime,
+    thresholds: Sequence[float] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Report:
     """Look at all servers of a rule, a batch at a time, then at other thresholds.
@@ -76,6 +80,7 @@ async def run(
         rule: need not be stored.
         start: where to begin.
         end: where to end, excluded.
+        thresholds: others to try; None takes a few around the rule's own.
         progress: told how many statements are done, of how many.
 
     Raises:
@@ -87,7 +92,9 @@ async def run(
     rows = await connection.fetch("SELECT id FROM server ORDER BY id")
     ids = [int(row["id"]) for row in rows]
     batches = [ids[i : i + SERVERS_AT_ONCE] for i in range(0, len(ids), SERVERS_AT_ONCE)]
-    variants = [rule, *(_with_threshold(rule, each) for each in other_thresholds(rule))]
+    others = other_thresholds(rule) if thresholds is None else thresholds
+    own = rule.levels[0].threshold
+    variants = [rule, *(_with_threshold(rule, each) for each in others if each != own)]
     episodes: list[list[Episode]] = [[] for _ in variants]
     begins_at: datetime | None = None
     done, total = 0, len(batches) * len(variants)
@@ -165,6 +172,21 @@ def other_thresholds(rule: rules.Rule) -> list[float]:
     return [now * factor for factor in FACTORS] if now else []
 
 
+def read_thresholds(raw: object) -> list[float]:
+    """Read thresholds to try.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    expectation = f"a list of at most {THRESHOLDS_MAX} finite numbers"
+    if not isinstance(raw, list) or len(cast("list[object]", raw)) > THRESHOLDS_MAX:
+        raise errors.ConfigError("thresholds", expectation=expectation, value=raw)
+    for each in cast("list[object]", raw):
+        if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
+            raise errors.ConfigError("thresholds", expectation=expectation, value=each)
+    return sorted({float(each) for each in cast("list[float]", raw)})
+
+
 def _with_threshold(rule: rules.Rule, threshold: float) -> rules.Rule:
     """Return the rule with another mildest threshold; the worse level gives way."""
     mildest, *others = rule.levels
@@ -227,3 +249,19 @@ def _trial(rule: rules.Rule, episodes: Sequence[Episode], end: datetime) -> Tria
         lasted_s=sum(max(0.0, each) for each in lasted),
         servers=len({each.server_id for each in episodes}),
     )
+
+
+def to_json(report: Report, *, episodes_max: int | None = None) -> dict[str, object]:
+    """Return a report for programs, with the newest of its episodes."""
+    shown = report.episodes if episodes_max is None else report.episodes[-episodes_max:]
+    return {
+        "rule": report.rule.name,
+        "tier": "raw",
+        "from": report.start,
+        "to": report.end,
+        "begins_at": report.begins_at,
+        "servers": report.servers,
+        "trials": [dataclasses.asdict(each) for each in report.trials],
+        "episode_count": len(report.episodes),
+        "episodes": [dataclasses.asdict(each) for each in shown],
+    }

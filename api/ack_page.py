@@ -7,7 +7,6 @@ page needs no key, for the token is one; it loads nothing and may not be framed.
 from __future__ import annotations
 
 import html
-import os
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,14 +18,16 @@ from starlette.responses import HTMLResponse, Response
 
 from alerting import acknowledging, links, notifications
 from alerting.notifiers import rendering
+from api import secret_keys
 from hostpulse import clock, errors
-from storage import database, location, secrets
+from storage import database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alerting.notifications import Notification
     from collector_gateway.services import Services
+    from storage import secrets
 
 BODY_MAX_BYTES = 4096
 WHO_DEFAULT = "link"
@@ -92,18 +93,14 @@ def router(services: Services) -> APIRouter:
 
 
 def _box() -> secrets.SecretBox:
-    """Return the keys of this installation; they are not made here.
+    """Return the keys of this installation.
 
     Raises:
         UnusableLink: there are none.
     """
     try:
-        directory = location.data_dir()
-        made = os.environ.get(secrets.VARIABLE) or (directory / secrets.FILE_NAME).exists()
-        if not made:
-            raise links.UnusableLink("This gateway has no keys to check links with.")
-        return secrets.SecretBox.load(os.environ, directory)
-    except (errors.ConfigError, OSError) as error:
+        return secret_keys.find()
+    except errors.ConfigError as error:
         raise links.UnusableLink("This gateway has no keys to check links with.") from error
 
 

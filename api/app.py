@@ -17,6 +17,7 @@ from api import (
     access,
     ack_page,
     alerts,
+    channels,
     failures,
     health,
     listing,
@@ -51,6 +52,7 @@ def create(services: Services) -> FastAPI:
         alerts,
         silences,
         rules,
+        channels,
         ack_page,
         health,
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +38,7 @@ def try_rule(
         typer.echo(f"hostpulse rule: {error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
     if as_json:
-        typer.echo(json.dumps(_as_json(report), default=str, indent=2))
+        typer.echo(json.dumps(backtest.to_json(report), default=str, indent=2))
     else:
         _show(report)
 
@@ -98,17 +97,3 @@ def _show(report: backtest.Report) -> None:
     Console().print(table)
     if (hidden := len(report.episodes) - EPISODES_SHOWN) > 0:
         typer.echo(f"… and {hidden} earlier ones (--json shows all)")
-
-
-def _as_json(report: backtest.Report) -> dict[str, object]:
-    """Return a report for programs."""
-    return {
-        "rule": report.rule.name,
-        "tier": "raw",
-        "from": report.start,
-        "to": report.end,
-        "begins_at": report.begins_at,
-        "servers": report.servers,
-        "trials": [dataclasses.asdict(each) for each in report.trials],
-        "episodes": [dataclasses.asdict(each) for each in report.episodes],
-    }
