@@ -92,7 +92,12 @@ _SETTLE = """
           next_attempt_at = now() + $5,
           finished_at = CASE WHEN $3 <> 'pending' THEN now() END
       WHERE id = $1 AND lease = $2
-      RETURNING id, attempts
+      RETURNING id, attempts, channel
+    ), counted AS (
+      INSERT INTO alert_send_count AS known (kind, outcome, sends)
+      SELECT coalesce((SELECT kind FROM channel c WHERE c.name = s.channel), 'removed'), $6, 1
+      FROM settled s
+      ON CONFLICT (kind, outcome) DO UPDATE SET sends = known.sends + 1
     )
     INSERT INTO notification_attempt (notification_id, attempt, outcome, error)
     SELECT id, attempts, $6, $4 FROM settled
