@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from alerting import backtest, records
+from alerting.history_query import Span
 from alerting.rules import OFFLINE_METRIC
 from hostpulse import backoff
 from storage import catalog
@@ -85,8 +86,7 @@ async def _learn(connection: Connection, chosen: list[Rule], arrival: Mapping[st
             connection,
             rule,
             servers=[server_id],
-            start=start - around,  # pyright: ignore[reportOperatorIssue] - a timestamptz
-            end=end + around,  # pyright: ignore[reportOperatorIssue]
+            span=Span(start=start - around, end=end + around),  # pyright: ignore[reportOperatorIssue] - timestamptz
         )
         for episode in episodes:
             if _touches(episode, start, end):  # pyright: ignore[reportArgumentType]

@@ -28,12 +28,17 @@ def try_rule(
     name: Annotated[str, typer.Argument(help="The rule's name.")],
     *,
     since: Annotated[str, typer.Option(help="How far back, e.g. 24h or 30d.")] = "7d",
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(help="Try this threshold, not a few around the rule's own. Repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count how often and where a rule would have fired, and what other thresholds would give."""
     try:
         back = timedelta(seconds=rule_files.duration_s("since", since))
-        report = asyncio.run(with_connection(lambda opened: _run(opened, name, back)))
+        others = None if threshold is None else backtest.read_thresholds(threshold)
+        report = asyncio.run(with_connection(lambda opened: _run(opened, name, back, others)))
     except errors.ConfigError as error:
         typer.echo(f"hostpulse rule: {error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
@@ -43,7 +48,9 @@ def try_rule(
         _show(report)
 
 
-async def _run(opened: Connection, name: str, back: timedelta) -> backtest.Report:
+async def _run(
+    opened: Connection, name: str, back: timedelta, thresholds: list[float] | None
+) -> backtest.Report:
     """Read the rule and look back, with a bar on a terminal."""
     row = await opened.fetchrow("SELECT * FROM alert_rule WHERE name = $1", name)
     if row is None:
@@ -58,7 +65,9 @@ async def _run(opened: Connection, name: str, back: timedelta) -> backtest.Repor
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return await backtest.run(opened, rule, start=end - back, end=end, progress=tell)
+        return await backtest.run(
+            opened, rule, start=end - back, end=end, thresholds=thresholds, progress=tell
+        )
 
 
 def _show(report: backtest.Report) -> None:
@@ -69,17 +78,29 @@ def _show(report: backtest.Report) -> None:
         return
     own = report.rule.levels[0].threshold
     typer.echo(
-        f"{report.rule.name}: samples from {rendering.moment(report.begins_at)}"
-        f" to {rendering.moment(report.end)}, raw, exact to one interval"
+        f"{report.rule.name}: from {rendering.moment(report.begins_at)}"
+        f" to {rendering.moment(report.end)}"
     )
-    trials = Table("", "threshold", "firings", "firing for", "servers")
+    if report.raw_from is None:
+        typer.echo("From samples as they came: exact to one interval.")
+    else:
+        typer.echo(
+            f"Before {rendering.moment(report.raw_from)} from minutes (least and most of each):"
+            " exact to a minute, where no range is shown."
+        )
+    trials = Table("", "threshold", "firings", "firing for", "servers", "")
     for trial in report.trials:
         trials.add_row(
             "now" if trial.threshold == own else "",
             f"{report.rule.operator} {rendering.amount(trial.threshold, unit)}",
-            str(trial.firings),
-            rendering.duration(trial.lasted_s),
+            _range(str(trial.firings), str(trial.firings_at_most), is_exact=trial.is_exact),
+            _range(
+                rendering.duration(trial.lasted_s),
+                rendering.duration(trial.lasted_at_most_s),
+                is_exact=trial.is_exact,
+            ),
             str(trial.servers),
+            "" if trial.is_exact else "approximate",
         )
     Console().print(trials)
     if not report.episodes:
@@ -97,3 +118,8 @@ def _show(report: backtest.Report) -> None:
     Console().print(table)
     if (hidden := len(report.episodes) - EPISODES_SHOWN) > 0:
         typer.echo(f"… and {hidden} earlier ones (--json shows all)")
+
+
+def _range(least: str, most: str, *, is_exact: bool) -> str:
+    """Write what lies between two bounds."""
+    return least if is_exact or least == most else f"{least} to {most}"
