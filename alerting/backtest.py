@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from alerting import history_query, rule_groups, rules
@@ -114,21 +115,24 @@ async def run(
     # The easiest first: a server that does not fire there can't fire at a harder one.
     tried = sorted({own, *others}, reverse=not rule.operator.upward)
     variants = [rule if each == own else _with_threshold(rule, each) for each in tried]
-    span = await _span(connection, rule, start, end)
+    raw_from = await _raw_from(connection, rule, start, end)
     least: list[list[Episode]] = [[] for _ in variants]
     most: list[list[Episode]] = [[] for _ in variants]
     begins_at: datetime | None = None
     for done, batch in enumerate(batches):
-        begins_at = _earlier(begins_at, await _first_sample(connection, rule, batch, span))
+        begins_at = _earlier(
+            begins_at, await _first_sample(connection, rule, batch, start, raw_from, end)
+        )
         firing: Sequence[int] = batch
         for n, variant in enumerate(variants):
             progress(done * len(variants) + n, len(batches) * len(variants))
             if not firing:
                 continue
-            upper = await find(connection, variant, servers=firing, span=span, bound=Bound.MOST)
-            lower = upper
-            if span.raw_from is not None:
-                lower = await find(connection, variant, servers=firing, span=span)
+            look = partial(
+                find, connection, variant, servers=firing, start=start, end=end, raw_from=raw_from
+            )
+            upper = await look(bound=Bound.MOST)
+            lower = upper if raw_from is None else await look(bound=Bound.LEAST)
             most[n] += upper
             least[n] += lower
             firing = sorted({each.server_id for each in upper})
@@ -139,21 +143,20 @@ async def run(
         start=start,
         end=end,
         begins_at=begins_at,
-        raw_from=span.raw_from,
+        raw_from=raw_from,
         servers=len(ids),
         episodes=tuple(sorted(least[tried.index(own)], key=lambda each: each.fired_at)),
         trials=tuple(sorted(trials, key=lambda trial: trial.threshold)),
     )
 
 
-async def _span(
+async def _raw_from(
     connection: Connection, rule: rules.Rule, start: datetime, end: datetime
-) -> history_query.Span:
-    """Find out where raw samples begin to be kept: minutes tell of what was before."""
+) -> datetime | None:
+    """Find out where raw samples begin to be kept, if after the start of the range."""
     kept = await retention.read(connection)
     whole = (end - kept.raw).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    has_minutes = start < whole and history_query.has_minutes(rule.metric)
-    return history_query.Span(start=start, end=end, raw_from=whole if has_minutes else None)
+    return whole if start < whole and history_query.has_minutes(rule.metric) else None
 
 
 async def find(
@@ -161,7 +164,9 @@ async def find(
     rule: rules.Rule,
     *,
     servers: Sequence[int],
-    span: history_query.Span,
+    start: datetime,
+    end: datetime,
+    raw_from: datetime | None = None,
     bound: Bound = Bound.LEAST,
 ) -> list[Episode]:
     """Return the firings of a rule in the stored samples of servers, in the order of time.
@@ -170,6 +175,7 @@ async def find(
     first sample that is well, plus `keep_firing_for`. Flap damping and silences are left out.
     """
     (group,) = rule_groups.groups([rule])
+    span = history_query.Span(start=start, end=end, raw_from=raw_from)
     sql, parameters = history_query.build(group, servers=servers, span=span, bound=bound)
     rows = await connection.fetch(sql, *parameters)
     return merge([_episode(rule, dict(row)) for row in rows])
@@ -259,18 +265,19 @@ def _episode(rule: rules.Rule, row: Mapping[str, object]) -> Episode:
 
 
 async def _first_sample(
-    connection: Connection, rule: rules.Rule, servers: Sequence[int], span: history_query.Span
+    connection: Connection,
+    rule: rules.Rule,
+    servers: Sequence[int],
+    start: datetime,
+    raw_from: datetime | None,
+    end: datetime,
 ) -> datetime | None:
     """Return the oldest sample of a batch, found along the index."""
     table = catalog.find_metric(rule.metric).table.name
-    if span.raw_from is None:
-        sources = [(table, span.start, span.end)]
-    else:
-        sources = [
-            (f"{table}_1m", span.start, span.raw_from),
-            (table, span.raw_from, span.end),
-        ]
-    for source, begin, end in sources:
+    sources = [(table, raw_from or start, end)]
+    if raw_from is not None:
+        sources.insert(0, (f"{table}_1m", start, raw_from))
+    for source, begin, until in sources:
         first = await connection.fetchval(
             f"""
             SELECT min(x.time) FROM unnest($1::int[]) AS s(id) CROSS JOIN LATERAL (
@@ -280,7 +287,7 @@ async def _first_sample(
             """,  # noqa: S608 - a name of the catalog
             servers,
             begin,
-            end,
+            until,
         )
         if first is not None:
             return first

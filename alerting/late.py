@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from alerting import backtest, records
-from alerting.history_query import Span
 from alerting.rules import OFFLINE_METRIC
 from hostpulse import backoff
 from storage import catalog
@@ -86,7 +85,8 @@ async def _learn(connection: Connection, chosen: list[Rule], arrival: Mapping[st
             connection,
             rule,
             servers=[server_id],
-            span=Span(start=start - around, end=end + around),  # pyright: ignore[reportOperatorIssue] - timestamptz
+            start=start - around,  # pyright: ignore[reportOperatorIssue] - a timestamptz
+            end=end + around,  # pyright: ignore[reportOperatorIssue]
         )
         for episode in episodes:
             if _touches(episode, start, end):  # pyright: ignore[reportArgumentType]

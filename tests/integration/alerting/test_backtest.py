@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alerting import backtest, records, rules
-from alerting.history_query import Bound, Span
+from alerting.history_query import Bound
 from cli.rules import rules_app
 
 LEVELS = [
@@ -71,7 +71,7 @@ async def test_the_past_is_that_of_a_walk_over_the_samples(house, seed):
     )
 
     found = await backtest.find(
-        house.connection, rule, servers=[server_id], span=Span(start=start, end=house.now)
+        house.connection, rule, servers=[server_id], start=start, end=house.now
     )
 
     got = [
@@ -119,9 +119,14 @@ async def test_minutes_bound_what_samples_would_have_said(house, seed):
     )
 
     async def find(raw_from, bound=Bound.LEAST):
-        span = Span(start=start, end=house.now, raw_from=raw_from)
         return await backtest.find(
-            house.connection, rule, servers=[server_id], span=span, bound=bound
+            house.connection,
+            rule,
+            servers=[server_id],
+            start=start,
+            end=house.now,
+            raw_from=raw_from,
+            bound=bound,
         )
 
     truth = await find(None)
@@ -197,7 +202,8 @@ async def test_each_mount_is_a_series_and_label_filters_hold(house):
         house.connection,
         rule,
         servers=[server_id],
-        span=Span(start=house.now - timedelta(hours=1), end=house.now + timedelta(minutes=1)),
+        start=house.now - timedelta(hours=1),
+        end=house.now + timedelta(minutes=1),
     )
 
     assert sorted(e.labels["mount"] for e in found) == ["/", "/var"]

@@ -320,3 +320,68 @@ async def test_a_rule_is_tested_on_what_is_stored(api, alert_id, connection):
     assert [each["server"] for each in report["episodes"]] == ["web"]
     assert unknown.status_code == 404
     assert [each["field"] for each in wrong] == ["since", "thresholds", "body", "since"]
+
+
+async def test_a_message_about_many_acknowledges_those_that_it_does_not_name(
+    api, link, connection, alert_id
+):
+    path = link()
+    server_ids = await connection.fetch(
+        "INSERT INTO server (name, watch_offline)"
+        " SELECT 'many-' || n, false FROM generate_series(1, 60) n RETURNING id"
+    )
+    rows = await connection.fetch(
+        "INSERT INTO alert (rule_id, server_id, state, severity, value, fired_at, firing_number)"
+        " SELECT r.id, s, 'firing', 'warning', 91, now() - interval '1 s', 3"
+        " FROM alert_rule r, unnest($1::int[]) s WHERE r.name = 'cpu_usage' RETURNING id",
+        [row["id"] for row in server_ids],
+    )
+    ids = [row["id"] for row in rows]
+    await connection.execute("UPDATE notification SET alert_ids = $1", [alert_id, *ids])
+    # one of them is over, and has fired anew after the message
+    await connection.execute(
+        "UPDATE alert SET fired_at = now() + interval '1 minute' WHERE id = $1", ids[-1]
+    )
+
+    posted = await api.client.post(path, data={"who": "Ann"}, headers={"Authorization": ""})
+
+    assert "Of 61 alerts:" in posted.text
+    assert "60 acknowledged." in posted.text
+    assert "1 is over already." in posted.text
+    counts = await connection.fetchrow(
+        "SELECT count(acknowledged_at) AS done,"
+        " (SELECT count(*) FROM alert_history WHERE change = 'acknowledged') AS noted FROM alert"
+    )
+    assert tuple(counts) == (60, 60)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_no_other_method_than_post_acknowledges(api, link, connection, method):
+    answer = await api.client.request(method, link(), headers={"Authorization": ""})
+
+    assert answer.status_code == 405
+    assert await acknowledged_by(connection) is None
+
+
+async def test_a_name_on_the_page_is_text_and_a_link_that_was_used_says_so(api, link, connection):
+    path = link()
+
+    await api.client.post(path, data={"who": "<script>alert(1)</script>"})
+    again = await api.client.post(path, data={"who": "Bob"})
+
+    assert "was acknowledged before" in again.text
+    assert "<script>" not in again.text
+    assert "Bob" not in (await acknowledged_by(connection))
+    assert again.headers["Referrer-Policy"] == "no-referrer"
+    assert again.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_secret_of_a_channel_is_no_link(api, link, monkeypatch):
+    import os
+
+    box = secrets.SecretBox(os.environ["HOSTPULSE_SECRET_KEY"])
+    link()
+
+    answer = await api.client.get(f"/ack/{box.encrypt('https://hooks.example/1').decode()}")
+
+    assert answer.status_code == 410
