@@ -2,16 +2,17 @@
 
     python -m bench.webhook_delay [servers] [--runs N]
 
-Keeps N servers sending a sample every 10 s into an embedded PostgreSQL, and runs `hostpulse alerting`
-as a process of its own, at its usual interval of 10 s. Each run lets one more server breach a rule of
-20 s, and measures from the commit of the sample that completes the window to the arrival of the
-request. Asked for: at most the evaluation interval + 1 s.
+Keeps N servers sending a sample every 10 s into an embedded PostgreSQL, and runs the alert worker as
+a process of its own, at its usual interval of 10 s. Each run lets one more server breach a rule
+of 20 s, and measures from the commit of the sample that completes the window to the arrival
+of the request. Asked for: at most the evaluation interval + 1 s.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import subprocess
@@ -19,12 +20,13 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from cryptography.fernet import Fernet
 
 from alerting import channels
 from bench import databases
-from storage import database, secrets
+from storage import database, engines, secrets
 
 INTERVAL_S = 10.0
 SAMPLE_S = 10.0
@@ -43,9 +45,9 @@ class Receiver:
         """Take one request and say 204."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = int(head.partition("content-length:")[2].split("\r\n")[0])
-        body = (await reader.readexactly(length)).decode()
-        name = body.partition('"server": "')[2].partition('"')[0]
-        self.arrived.setdefault(name, time.monotonic())
+        told = json.loads(await reader.readexactly(length))
+        for each in (told, *told["members"]):
+            self.arrived.setdefault(str(each["server"]), time.monotonic())
         writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
@@ -54,9 +56,11 @@ class Receiver:
 async def prepare(connection: database.Connection, servers: int, box: secrets.SecretBox) -> int:
     """Make servers, one rule, and a channel to the receiver's port, which is returned."""
     port = databases.free_port()
+    await engines.by_name("postgres").maintain(connection, datetime.now(UTC))
     await connection.execute(
         "INSERT INTO server (name, watch_offline, status, last_seen, machine_id)"
-        " SELECT 'server-' || n, true, 'online', now(), 'm' || n FROM generate_series(1, $1::int) n",
+        " SELECT 'server-' || n, true, 'online', now(), 'm' || n"
+        " FROM generate_series(1, $1::int) n",
         servers,
     )
     await connection.execute(
@@ -80,7 +84,8 @@ async def sample(connection: database.Connection, breaching: list[str]) -> float
         await connection.execute("UPDATE server SET last_seen = now()")
         await connection.execute(
             "INSERT INTO cpu (time, server_id, usage_percent, load1_per_core)"
-            " SELECT now(), id, CASE WHEN name = ANY($1::text[]) THEN 95 ELSE 20 END, 0 FROM server",
+            " SELECT now(), id, CASE WHEN name = ANY($1::text[]) THEN 95 ELSE 20 END, 0"
+            " FROM server",
             breaching,
         )
     return time.monotonic()
@@ -93,14 +98,17 @@ async def measure(dsn: str, servers: int, runs: int) -> list[float]:
     receiver = Receiver()
     port = await prepare(connection, servers, secrets.SecretBox(key))
     server = await asyncio.start_server(receiver.answer, "127.0.0.1", port)
-    with tempfile.TemporaryDirectory() as data_dir, open(os.devnull, "wb") as nowhere:
+    with tempfile.TemporaryDirectory() as data_dir:
         environment = os.environ | {
             "HOSTPULSE_DATABASE_URL": dsn,
             "HOSTPULSE_SECRET_KEY": key,
             "HOSTPULSE_DATA_DIR": data_dir,
         }
         worker = subprocess.Popen(
-            [sys.executable, "-m", "alerting"], env=environment, stdout=nowhere, stderr=nowhere
+            [sys.executable, "-m", "alerting"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             return await _runs(connection, receiver, servers, runs)
@@ -125,9 +133,8 @@ async def _runs(
         if 0 <= (complete := tick - ticks_needed) < runs:
             due[names[complete]] = at
         # Ticks drift against the worker's cycles, so that every phase between the two is met.
-        await asyncio.sleep(
-            SAMPLE_S + random.Random(tick).uniform(0.0, 0.7) - (time.monotonic() - started)
-        )
+        tick_s = SAMPLE_S + random.Random(tick).uniform(0.0, 0.7)
+        await asyncio.sleep(tick_s - (time.monotonic() - started))
     until = time.monotonic() + WAIT_MAX_S
     while len(receiver.arrived.keys() & due.keys()) < runs and time.monotonic() < until:
         await asyncio.sleep(0.1)

@@ -30,7 +30,7 @@ CHART_NAME = "chart.png"
 
 def embed(notification: Notification) -> dict[str, object]:
     """Return the message as the body of a webhook request."""
-    fields = [
+    fields: list[dict[str, object]] = [
         {"name": name[:FIELD_NAME_MAX], "value": value[:FIELD_VALUE_MAX] or "-", "inline": True}
         for name, value in rendering.facts(notification)
     ]
