@@ -18,6 +18,7 @@ from api import (
     ack_page,
     alerts,
     audit_log,
+    channels,
     enrollments,
     failures,
     health,
@@ -59,6 +60,7 @@ def create(services: Services) -> FastAPI:
         keys,
         enrollments,
         audit_log,
+        channels,
         ack_page,
         health,
     ):
