@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from agent import options, sources
 from agent.buffer import SPOOL, BufferBounds
 from agent.collectors import CollectorSettings, NameFilter
+from agent.redaction import RedactionMode
 from hostpulse import errors, logs
 
 if TYPE_CHECKING:
@@ -242,5 +243,6 @@ def _collectors(given: _Given) -> CollectorSettings:
         interfaces=names("interfaces", default.interfaces),
         interface_speeds_mbps=given.get("interface_speeds_mbps", speeds),
         process_top_n=given.get("process_top_n", default.process_top_n),
-        send_arguments=given.get("send_arguments", default.send_arguments),
+        redaction=RedactionMode(given.get("redaction", str(default.redaction))),
+        redaction_patterns=given.get("redaction_patterns", NO_NAMES),
     )
