@@ -259,3 +259,5 @@ OPTIONS: Sequence[Option] = (
         help="how long it is kept there (default: 86400)",
     ),
 )
+
+BY_NAME: Mapping[str, Option] = {each.name: each for each in OPTIONS}

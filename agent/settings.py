@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from agent import options, sources
 from agent.buffer import SPOOL, BufferBounds
 from agent.collectors import CollectorSettings, NameFilter
+from agent.plan import Plan
 from agent.redaction import RedactionMode
 from hostpulse import errors, logs
 
@@ -70,6 +71,11 @@ class AgentSettings:
     collectors: CollectorSettings
     spool: BufferBounds
     buffer: BufferBounds
+
+    @property
+    def plan(self) -> Plan:
+        """The part that a gateway may change."""
+        return Plan(intervals_s=self.intervals_s, collectors=self.collectors, spool=self.spool)
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> AgentSettings:

@@ -55,7 +55,7 @@ class SpoolBuffer:
     Args:
         data_dir: Of the agent; the spool has a directory in it.
         boot_id: Of this boot.
-        bounds: How much is kept on disk for how long.
+        bounds: How much is kept on disk for how long; may change, the next batch goes by it.
         memory: The same while there is no disk.
     """
 
@@ -69,7 +69,7 @@ class SpoolBuffer:
     ) -> None:
         self._path = data_dir / FILE
         self._boot_id = boot_id
-        self._bounds = bounds or SPOOL
+        self.bounds = bounds or SPOOL
         self._places = Places()
         self._memory = MemoryBuffer(memory, places=self._places)
         self._spool: Spool | None = None
@@ -218,7 +218,7 @@ class SpoolBuffer:
         cost = cost_bytes(len(batch.payload))
         with spool.transaction():
             spool.remove(self._settled)
-            excess = self._bytes + cost - self._bounds.max_bytes
+            excess = self._bytes + cost - self.bounds.max_bytes
             while (oldest := spool.oldest()) and (
                 reason := self._reason_to_drop(oldest[0], batch, excess)
             ):
@@ -240,7 +240,7 @@ class SpoolBuffer:
         self, head: Head, batch: NumberedBatch, excess_bytes: int
     ) -> telemetry_pb2.DropReason | None:
         """Say why a batch has to go: the new batch's times are now."""
-        age_ns = round(self._bounds.max_age_s * NS_PER_S)
+        age_ns = round(self.bounds.max_age_s * NS_PER_S)
         # The monotonic clock of another boot says nothing, and the wall clock may have stepped.
         same_boot = head.boot_id == self._boot_id
         taken_ns = head.monotonic_ns if same_boot else head.time_unix_ns
