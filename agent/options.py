@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from agent import patterns
 from agent.redaction import RedactionMode
-from hostpulse import errors
+from hostpulse import errors, patterns
 from hostpulse.v1 import telemetry_pb2
 
 MIN_INTERVAL_S = 5.0

@@ -12,8 +12,9 @@ import enum
 import re
 from typing import TYPE_CHECKING
 
-from agent import patterns, secret_names
+from agent import secret_names
 from agent.secret_names import NO_PROGRAM, PROGRAMS, is_secret
+from hostpulse import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ class Redactor:
     """Redacts command lines, by its own rules and by patterns of the operator's.
 
     Args:
-        extra: Patterns from `agent.patterns`; what they match is taken out, too.
+        extra: Patterns from `hostpulse.patterns`; what they match is taken out, too.
     """
 
     def __init__(self, extra: Sequence[re.Pattern[str]] = ()) -> None:

@@ -17,6 +17,7 @@ from api import (
     access,
     ack_page,
     alerts,
+    configs,
     failures,
     health,
     listing,
@@ -51,6 +52,7 @@ def create(services: Services) -> FastAPI:
         alerts,
         silences,
         rules,
+        configs,
         ack_page,
         health,
     ):

@@ -25,6 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from collector_gateway.auth import Authenticator
 from collector_gateway.claims import Claims
+from collector_gateway.config_push import ConfigPush
 from collector_gateway.credits import Credits
 from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
@@ -119,6 +120,7 @@ class Gateway:
                 repair=upkeep.repair,
                 metrics=self.metrics,
             )
+            config = ConfigPush(dsn, sessions=sessions)
             service = TelemetryService(
                 sessions=sessions,
                 authenticator=authenticator,
@@ -128,6 +130,7 @@ class Gateway:
                 query_pool=query_pool,
                 metrics=self.metrics,
                 clock=self._clock,
+                config=config,
             )
             web = self._web(
                 Services(
@@ -149,6 +152,7 @@ class Gateway:
                         "watch": upkeep.watch(stop),
                         "maintain": upkeep.maintain(stop),
                         "rollups": upkeep.roll_up(stop),
+                        "config": config.run(stop),
                         "ingest": _mirror(flushed, stop),
                         "claims": _mirror(claimed, stop),
                     },

@@ -64,6 +64,7 @@ class Session:
         credits: leave to send backlog.
         metrics: of this process.
         clock: ours, to compare with the agent's.
+        on_config_result: takes an agent's verdict on a config.
     """
 
     def __init__(
@@ -77,11 +78,17 @@ class Session:
         credits: Credits,
         metrics: Metrics,
         clock: Clock,
+        on_config_result: Callable[[Session, pb.ConfigResult], None],
     ) -> None:
         self.server_id = claimed.server_id
         self.server_name = hello.server_name
         self.token = token
         self.goodbye: str | None = None
+        self.is_able = pb.CAPABILITY_CONFIG_PUSH in hello.capabilities
+        # What the agent was told at Welcome; what it has by itself counts as 0 alone.
+        unknown = -1 if hello.config_revision else 0
+        self.config_revision = claimed.config.revision if claimed.config else unknown
+        self._on_config_result = on_config_result
         self._context = context
         self._epochs = frozenset(claimed.committed)
         self._announced = {e.epoch: e.last_seq for e in hello.epochs}
@@ -108,6 +115,11 @@ class Session:
             return
         self._answers.append(response.SerializeToString())
         self._answered.set()
+
+    def configure(self, config: pb.AgentConfig) -> None:
+        """Tell the agent what it is to run."""
+        self.config_revision = config.revision
+        self.answer(pb.StreamResponse(config=config))
 
     def _grant(self, batches: int) -> None:
         """Let the agent send so much more of its backlog."""
@@ -173,8 +185,10 @@ class Session:
                 case "goodbye":
                     name = pb.GoodbyeReason.Name(request.goodbye.reason)
                     self.goodbye = _word(name, "GOODBYE_REASON_")
+                case "config_result":
+                    self._on_config_result(self, request.config_result)
                 case _:
-                    pass  # an answer to config, or a message of a newer agent
+                    pass  # a message of a newer agent
 
     async def _write(self) -> None:
         """Write answers as they come."""
@@ -409,6 +423,10 @@ class Sessions:
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._by_server)
+
+    def live(self) -> list[Session]:
+        """Return them all."""
+        return list(self._by_server.values())
 
     def token_of(self, server_id: int) -> UUID | None:
         """Return the fencing token of the live stream of a server, if it is ours."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from storage import intervals
+from storage import intervals, server_configs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,6 +133,7 @@ class Claimed:
     server_id: int
     committed: Mapping[int, tuple[tuple[int, int], ...]]
     clock_offset_ms: float | None
+    config: server_configs.Wanted | None = None  # None: not settled yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +160,7 @@ async def claim(
         await _take(connection, taken, ids, gateway)
         await _record_changes(connection, taken, rows)
         committed = await _open_epochs(connection, taken, ids)
+        wanted = await server_configs.read(connection, [ids[c.server_name] for c in taken])
         await intervals.keep(
             connection,
             ((ids[c.server_name], f, s) for c in taken for f, s in c.intervals_s.items()),
@@ -169,6 +171,7 @@ async def claim(
             server_id=ids[c.server_name],
             committed={epoch: committed[ids[c.server_name], epoch] for epoch in c.epochs},
             clock_offset_ms=rows[c.server_name]["clock_offset_ms"],
+            config=wanted.get(ids[c.server_name]),
         )
         if c.server_name in accepted
         else Refused(

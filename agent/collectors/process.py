@@ -13,8 +13,8 @@ from agent.collectors.process_table import (
     ProcessTable,
     TableReading,
 )
-from agent.patterns import compile_all
 from agent.redaction import RedactionMode, Redactor
+from hostpulse.patterns import compile_all
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.patterns import compile_all
 from agent.redaction import INPUT_MAX, MASK, RedactionMode, Redactor
 from hostpulse import errors
+from hostpulse.patterns import compile_all
 
 LINES = [
     line
