@@ -22,7 +22,8 @@ from hostpulse.v1 import telemetry_pb2 as pb
 from storage import database, server_configs
 
 if TYPE_CHECKING:
-    from collector_gateway.sessions import Session, Sessions
+    from collector_gateway.session import Session
+    from collector_gateway.sessions import Sessions
     from storage.database import Connection
 
 CHECK_INTERVAL_S = 10.0  # for notifications that were lost
