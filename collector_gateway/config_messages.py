@@ -24,7 +24,7 @@ def to_message(wanted: Wanted) -> pb.AgentConfig:
     fields = wanted.fields
     config = pb.AgentConfig(revision=wanted.revision)
     for family in config_fields.FAMILIES:
-        number = pb.Family.Value(f"FAMILY_{family.upper()}")
+        number = cast("pb.Family", pb.Family.Value(f"FAMILY_{family.upper()}"))
         if f"{family}_interval_s" in fields:
             interval_s = cast("float", fields[f"{family}_interval_s"])
             config.intervals.add(family=number, interval_s=interval_s)
