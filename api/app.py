@@ -48,11 +48,11 @@ def create(services: Services) -> FastAPI:
         posting,
         reading,
         missing,
+        configs,
         listing,
         alerts,
         silences,
         rules,
-        configs,
         ack_page,
         health,
     ):

@@ -115,7 +115,7 @@ def router(services: Services) -> APIRouter:
         return JSONResponse(configs.shown(made))
 
     routes.add_api_route("/api/v1/config", get_config)
-    routes.add_api_route("/api/v1/servers/{name}/config", get_server_config)
+    routes.add_api_route("/api/v1/servers/{name:path}/config", get_server_config)
     routes.add_api_route("/api/v1/config/{scope:path}/history", get_history)
     routes.add_api_route("/api/v1/config/{scope:path}/rollback", rollback, methods=["POST"])
     routes.add_api_route("/api/v1/config/{scope:path}", put_config, methods=["PUT"])
