@@ -121,6 +121,7 @@ class Redactor:
         text = secret_names.SCHEMES.sub(rf"\1\2{MASK}", text)
         text = secret_names.TOKENS.sub(MASK, text)
         text = secret_names.JSON_PAIR.sub(_json, text)
+        text = secret_names.LOOSE_PAIR.sub(_loose, text)
         text = secret_names.SQL_PASSWORD.sub(rf"\1{MASK}", text)
         for pattern in self._extra:
             text = pattern.sub(MASK, text)
@@ -201,6 +202,11 @@ def _json(found: re.Match[str]) -> str:
         return found[0]
     mark = value[0] if value[0] in "\"'" else ""
     return f"{quote}{name}{quote}{between}{mark}{MASK}{mark}"
+
+
+def _loose(found: re.Match[str]) -> str:
+    name, between, value = found.groups()
+    return f"{name}{between}{_hide(value)}" if is_secret(name) else found[0]
 
 
 def _assignments(text: str) -> str:

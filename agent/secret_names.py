@@ -44,7 +44,7 @@ HARMLESS_NAME = re.compile(
 )
 HARMLESS_VALUE = re.compile(
     r"(?:true|false|yes|no|on|off|none|null|ask|prompt|auto|disabled|enabled|0|1|"
-    r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|(?:env|file|fd|op|vault|secretref):[^\s\"']*)?[\"']?",
+    r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|(?:env|file|fd):[A-Za-z0-9_./-]*)?[\"']?",
     re.IGNORECASE,
 )
 
@@ -101,6 +101,9 @@ URL_TOKEN = re.compile(r"(https?://)[A-Za-z0-9_~.%+-]{16,}@", re.IGNORECASE)
 
 JSON_PAIR = re.compile(
     r"([\"'])([A-Za-z0-9_.\-]{1,80})\1(\s{0,4}:\s{0,4})(\"(?:[^\"\\]|\\.)*\"?|'[^']*'?|[^\s,}\]\"']+)"
+)
+LOOSE_PAIR = re.compile(
+    r"\b([A-Za-z0-9_.\-]{1,80})(\s{1,4}=\s{1,4})(\"[^\"]*\"?|'[^']*'?|[^\s;,]+)"
 )
 SQL_PASSWORD = re.compile(
     r"\b((?:identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by|password)\s{1,4}(?:=\s{0,4})?)"

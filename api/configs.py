@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -35,12 +34,11 @@ def router(services: Services) -> APIRouter:
         access.require_reader(request)
         async with pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
             current = await server_configs.current(connection)
-            states = await server_configs.states(connection)
-        counts = Counter(each.status for each in states)
+            counts = await server_configs.count(connection)
         return JSONResponse(
             {
                 "scopes": [configs.shown(each) for each in _ordered(current)],
-                "servers": {status: counts[status] for status in server_configs.Status},
+                "servers": counts,
                 "fields": [_field(each) for each in config_fields.FIELDS.values()],
             }
         )

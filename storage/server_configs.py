@@ -83,12 +83,22 @@ WITH told AS (
 )
 UPDATE server s SET config_revision = told.revision FROM told WHERE s.id = told.id
 """
-STATES = """
-SELECT s.name, s.config_revision AS running, s.labels, c.revision, c.fields, c.sources,
-  c.result_revision, c.applied, c.result_detail, c.result_at, s.last_seen IS NOT NULL AS heard,
-  s.agent_version
-FROM server s LEFT JOIN server_config c ON c.server_id = s.id
+# A server without a machine has no agent that could run anything: it is posted for.
+STATUS = """
+CASE WHEN s.machine_id IS NULL THEN 'none'
+     WHEN c.result_revision = c.revision THEN CASE WHEN c.applied THEN 'applied' ELSE 'rejected' END
+     WHEN coalesce(c.revision, 0) = 0 AND s.config_revision = 0 THEN 'none'
+     ELSE 'pending' END
 """
+COUNTS = f"""
+SELECT {STATUS} AS status, count(*) AS servers
+FROM server s LEFT JOIN server_config c ON c.server_id = s.id GROUP BY 1
+"""  # noqa: S608 - a constant
+STATES = f"""
+SELECT s.name, s.config_revision AS running, s.labels, c.revision, c.fields, c.sources,
+  c.result_detail, c.result_at, {STATUS} AS status
+FROM server s LEFT JOIN server_config c ON c.server_id = s.id
+"""  # noqa: S608 - a constant
 STATE = f"{STATES} WHERE s.name = $1"
 ALL_STATES = f"{STATES} ORDER BY s.name"
 SCOPES = "SELECT revision, scope FROM config_revision WHERE revision = ANY($1)"
@@ -100,7 +110,7 @@ class Status(StrEnum):
     APPLIED = "applied"
     REJECTED = "rejected"
     PENDING = "pending"  # not told yet, or it has not answered
-    NONE = "none"  # nothing is set, and it runs its own settings
+    NONE = "none"  # nothing is set and it runs its own settings, or it has no agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +284,12 @@ async def record(connection: Connection, results: Sequence[Result]) -> None:
         )
 
 
+async def count(connection: Connection) -> dict[Status, int]:
+    """Return how many servers there are of each status."""
+    found = {row["status"]: row["servers"] for row in await connection.fetch(COUNTS)}
+    return {status: found.get(status, 0) for status in Status}
+
+
 async def state(connection: Connection, name: str) -> State | None:
     """Return what a server is to run and runs; None if there is none of this name."""
     row = await connection.fetchrow(STATE, name)
@@ -297,13 +313,8 @@ def _state(row: asyncpg.Record, scopes: Mapping[int, str]) -> State:
     sources: Mapping[str, int] = row["sources"] or {}
     fields: Mapping[str, object] = row["fields"] or {}
     revision: int = row["revision"] or 0
-    answered = row["result_revision"] == revision and row["applied"] is not None
-    if answered:
-        status = Status.APPLIED if row["applied"] else Status.REJECTED
-    elif revision == 0 and row["running"] == 0:
-        status = Status.NONE
-    else:
-        status = Status.PENDING
+    status = Status(row["status"])
+    answered = status in (Status.APPLIED, Status.REJECTED)
     return State(
         server=row["name"],
         revision=revision,

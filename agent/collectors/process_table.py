@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CUT_NAME_BYTES = 15  # the kernel keeps no more of a name
 KNOWN_USERS = 1024
 ARGUMENTS_BYTES = 1024
+LOOKED_AT_BYTES = 16 * 1024  # of a command line, which may have megabytes
 
 
 Show: TypeAlias = Callable[["Sequence[str]"], str]
@@ -98,7 +99,7 @@ class LinuxProcessTable:
         name_is_cut = len(process.name.encode()) >= CUT_NAME_BYTES
         argv: list[bytes] = []
         if show or name_is_cut:
-            raw = self._machine.read_proc(f"{process.pid}/cmdline") or b""
+            raw = (self._machine.read_proc(f"{process.pid}/cmdline") or b"")[:LOOKED_AT_BYTES]
             argv = raw.rstrip(b"\0").split(b"\0") if raw else []
         return Description(
             name=whole_name(process.name, argv) if name_is_cut else process.name,

@@ -25,7 +25,9 @@ async def get(api, path, status=200):
 
 @pytest.fixture
 async def db_1(connection):
+    await servers.find_or_create(connection, "script", watch_offline=False)  # has no agent
     await servers.find_or_create(connection, "db-1", watch_offline=True)
+    await connection.execute("UPDATE server SET machine_id = 'm1' WHERE name = 'db-1'")
     return "db-1"
 
 
@@ -47,7 +49,7 @@ async def test_config_is_set_read_and_taken_back_over_http(api, db_1):
         ("labels:env=prod,role=db", 7),
         ("server:db-1", None),
     ]
-    assert whole["servers"] == {"applied": 0, "rejected": 0, "pending": 1, "none": 0}
+    assert whole["servers"] == {"applied": 0, "rejected": 0, "pending": 1, "none": 1}
     assert {"interval_s", "redaction"} <= {each["name"] for each in whole["fields"]}
     assert of_server["fields"]["cpu_interval_s"] == {"value": 5, "scope": "all", "revision": 1}
     assert of_server["agent"] == {
@@ -138,6 +140,7 @@ def run(database, monkeypatch):
 
 def test_config_is_set_shown_compared_and_taken_back_by_command(run, database):
     ask(database, lambda c: servers.find_or_create(c, "web-1", watch_offline=True))
+    ask(database, lambda c: c.execute("UPDATE server SET machine_id = 'm1'"))
 
     assert run("server", "label", "web-1", "env=prod") == "web-1: env=prod\n"
     first = run("config", "set", "all", "interval_s=5", "mounts_include=/,/data", "--comment", "x")
