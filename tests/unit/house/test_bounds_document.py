@@ -12,7 +12,9 @@ from agent import (
     checkpoints,
     dropped,
     outgoing,
+    overlay,
     quarantine,
+    redaction,
     runner,
     session,
     spool_buffer,
@@ -20,7 +22,7 @@ from agent import (
     workers,
 )
 from agent import buffer as agent_buffer
-from agent.collectors import CollectorSettings
+from agent.collectors import CollectorSettings, process_table
 from alerting import app as alerting_app
 from alerting import outbox, worker
 from api import bodies, cadence
@@ -28,15 +30,19 @@ from cli import children, prepare, up
 from collector_gateway import (
     auth,
     claims,
+    config_push,
     credits,
+    flusher,
     greeting,
     ingest,
+    intake,
     lanes,
     service,
-    sessions,
     upkeep,
 )
-from storage import lateness, reading
+from collector_gateway import session as gateway_session
+from hostpulse import patterns
+from storage import configs, lateness, reading
 from storage.engines import postgres
 
 DOCUMENT = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -77,20 +83,19 @@ STATED = {
     f"{uplink.RECONNECT.maximum_s:g} s, full jitter; refused by the gateway: "
     f"{uplink.REFUSED.minimum_s:g} to {uplink.REFUSED.maximum_s:g} s |",
     "finish": f"| {TIMEOUTS.finish_s:g} s for outstanding verdicts",
-    "batch": f"| {count(sessions.BATCH_MAX_SAMPLES)} samples, "
-    f"{sessions.BATCH_MAX_BYTES // KIB} KiB |",
+    "batch": f"| {count(intake.BATCH_MAX_SAMPLES)} samples, {intake.BATCH_MAX_BYTES // KIB} KiB |",
     "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {count(greeting.EPOCHS_MAX)} epochs |",
-    "in flight": f"| unsettled batches of a stream | {sessions.IN_FLIGHT_MAX} |",
-    "answers": f"| unread answers of a stream | {count(sessions.ANSWERS_MAX)} |",
+    "in flight": f"| unsettled batches of a stream | {intake.IN_FLIGHT_MAX} |",
+    "answers": f"| unread answers of a stream | {count(gateway_session.ANSWERS_MAX)} |",
     "queue": f"| ingest queue | {count(lanes.LIVE_MAX_BATCHES)} batches, "
     f"{lanes.LIVE_MAX_BYTES // MIB} MiB |",
     "backlog": f"| queue of the backlog | {count(lanes.BACKLOG_MAX_BATCHES)} batches, "
     f"{lanes.BACKLOG_MAX_BYTES // MIB} MiB, and as many credits, {credits.STREAM_MAX} a stream |",
     "flush": f"| {count(lanes.LIVE_FLUSH_BATCHES)} batches ({lanes.BACKLOG_FLUSH_BATCHES} of the "
     f"backlog), {ingest.FLUSH_WAIT_S * 1000:g} ms for",
-    "flush time": f"{ingest.FLUSH_TIMEOUT_S:g} s in all | tried again after "
-    f"{ingest.BACKOFF.initial_s:g} s, doubling to {ingest.BACKOFF.maximum_s:g} s",
-    "tries": f"| {ingest.UNKNOWN_ERROR_TRIES} tries |",
+    "flush time": f"{flusher.FLUSH_TIMEOUT_S:g} s in all | tried again after "
+    f"{flusher.BACKOFF.initial_s:g} s, doubling to {flusher.BACKOFF.maximum_s:g} s",
+    "tries": f"| {flusher.UNKNOWN_ERROR_TRIES} tries |",
     "claims": f"| {count(claims.QUEUE_MAX)} waiting, {claims.BATCH_MAX} a transaction, "
     f"{claims.CLAIM_TIMEOUT_S:g} s",
     "post": f"| {bodies.MAX_BYTES // KIB} KiB, {bodies.TIMEOUT_S:g} s to arrive, "
@@ -111,6 +116,16 @@ STATED = {
     "restarts": f"{children.FAILURES_MAX} failures in {children.FAILURES_WINDOW_S:g} s |",
     "upkeep": f"every {upkeep.MAINTENANCE_INTERVAL_S / 60:g}",
     "partitions": f"stand-alone {postgres.AHEAD.days} days ahead",
+    "pushed config": f"| {overlay.NAMES_MAX} names of {overlay.NAME_MAX_CHARACTERS} characters a "
+    f"list; answers that wait: {outgoing.MAX_CONFIG_RESULTS} |",
+    "command line": f"| {count(redaction.INPUT_MAX)} characters and {redaction.ARGUMENTS_MAX} "
+    f"arguments are looked at, {process_table.ARGUMENTS_BYTES // KIB} KiB is sent |",
+    "patterns": f"| {patterns.PATTERNS_MAX} of {patterns.PATTERN_MAX_CHARACTERS} characters, "
+    f"{count(patterns.TEXT_MAX)} characters searched at once, {count(patterns.COST_MAX)} ways",
+    "config push": f"looked up again after {config_push.CHECK_INTERVAL_S:g} s",
+    "config listens": f"again after {config_push.RECONNECT.initial_s:g} s, doubling to "
+    f"{config_push.RECONNECT.maximum_s:g} s |",
+    "config scopes": f"| {count(configs.SCOPES_MAX)} scopes;",
     "lateness": f"accepted up to\n{lateness.ACCEPT_LATE.days} days late, "
     f"kept for {lateness.RAW_RETENTION.days}.",
 }
