@@ -77,7 +77,8 @@ class Redactor:
                 program = known if known.subcommand in ("", *argv) else NO_PROGRAM
                 if known.last_with and _has_switch(argv, known.last_with):
                     hidden.add(len(argv) - 1)
-            hidden |= {index + n for word, n in program.positions if _base(argument) == word}
+            name = argument if known is None else _base(argument)
+            hidden |= {index + n for word, n in program.positions if name == word}
             if index in hidden and index:
                 redacted.append(_hide(argument))
             elif awaited is not None and not _is_option(argument):

@@ -42,6 +42,7 @@ HARMLESS_NAME = re.compile(
     r"|^(?-i:(?:OLD)?PWD)$",
     re.IGNORECASE,
 )
+SECRET_ID = re.compile(r"(?:^|[-_.])secret[-_]?id$", re.IGNORECASE)  # of Vault: no id, a secret
 HARMLESS_VALUE = re.compile(
     r"(?:true|false|yes|no|on|off|none|null|ask|prompt|auto|disabled|enabled|0|1|"
     r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|(?:env|file|fd):[A-Za-z0-9_./-]*)?[\"']?",
@@ -103,7 +104,8 @@ JSON_PAIR = re.compile(
     r"([\"'])([A-Za-z0-9_.\-]{1,80})\1(\s{0,4}:\s{0,4})(\"(?:[^\"\\]|\\.)*\"?|'[^']*'?|[^\s,}\]\"']+)"
 )
 LOOSE_PAIR = re.compile(
-    r"\b([A-Za-z0-9_.\-]{1,80})(\s{1,4}=\s{1,4})(\"[^\"]*\"?|'[^']*'?|[^\s;,]+)"
+    r"\b([A-Za-z0-9_.\-]{1,80})(\s{1,4}=>?\s{1,4}|:\s{1,4})"
+    r"((?:(?i:bearer|basic|digest|token)\s{1,4})?(?:\"[^\"]*\"?|'[^']*'?|[^\s;,]+))"
 )
 SQL_PASSWORD = re.compile(
     r"\b((?:identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by|password)\s{1,4}(?:=\s{0,4})?)"
@@ -113,7 +115,7 @@ SQL_PASSWORD = re.compile(
 # KEY=VALUE, and what stands before it: that says where the value ends.
 ASSIGNED = re.compile(
     r"(^|[\s,;&?{(|'\"=:]|--|-[A-Za-z]|/[a-z]:)([A-Za-z0-9_.\-\[\]]{1,80}?)"
-    r"([\"']?(?:=|:(?!//)))"
+    r"([\"']?\]?(?:=|:(?!//)))"
 )
 VALUE_ENDS = {"&": "&#", "?": "&#", ",": ",", ";": ";", "{": ",}", "(": ",)", "|": "|"}
 
@@ -199,6 +201,11 @@ _BY_NAMES: Mapping[str, Program] = {
     "rclone": Program(
         positions=(("obscure", 1), ("reveal", 1), ("pass", 1), ("password", 1), ("token", 1))
     ),
+    "ssh-keygen": Program(following=frozenset({"-N", "-P"})),
+    "az": Program(following=frozenset({"-p"}), subcommand="login"),
+    "etcdctl": Program(pair=frozenset({"--user"})),
+    "mc": Program(positions=(("set", 4), ("add", 4))),
+    "ngrok": Program(positions=(("authtoken", 1), ("add-authtoken", 1))),
     "pulumi": Program(positions=(("--secret", 2),)),
     "vault": Program(positions=(("login", 1), ("unseal", 1))),
     "nmcli": Program(positions=(("password", 1), ("wifi-sec.psk", 1), ("psk", 1))),
@@ -214,4 +221,6 @@ PROGRAMS: Mapping[str, Program] = {
 def is_secret(name: str) -> bool:
     """Whether the value of something with this name is a secret."""
     bare = name.lstrip("-")
-    return SECRET_NAME.search(bare) is not None and HARMLESS_NAME.search(bare) is None
+    if SECRET_NAME.search(bare) is None:
+        return False
+    return HARMLESS_NAME.search(bare) is None or SECRET_ID.search(bare) is not None
