@@ -134,7 +134,7 @@ async def run(
             fresh = collectors.build(plan.collectors) if observed is None else observed
             collectors.adjust(runner.collectors, plan.collectors)
             runner.change(plan.intervals_s, fresh)
-            buffer.bounds = plan.spool
+            buffer.rebound(plan.spool)
 
         configuration.apply = apply
         log.info(

@@ -17,7 +17,7 @@ from agent import (
     redaction,
     runner,
     session,
-    spool_buffer,
+    spool_room,
     uplink,
     workers,
 )
@@ -62,7 +62,7 @@ TIMEOUTS = session.Timeouts()
 STATED = {
     "memory": f"| {BUFFER.max_bytes // MIB} MiB and {BUFFER.max_age_s / 3600:g} h (settable) |",
     "spool": f"| spool | {SPOOL.max_bytes // MIB} MiB and {SPOOL.max_age_s / 3600:g} h (settable), "
-    f"{spool_buffer.EPOCHS_MAX} epochs",
+    f"{spool_room.EPOCHS_MAX} epochs",
     "broken files": f"| broken spool files kept | {quarantine.KEPT_FILES} |",
     "checkpoint": f"checkpoint every {checkpoints.CHECKPOINT_IDLE_S / 60:g} minutes",
     "ranges": f"| reported ranges | {dropped.MAX_DROPPED_RANGES} |",
@@ -95,6 +95,7 @@ STATED = {
     f"backlog), {ingest.FLUSH_WAIT_S * 1000:g} ms for",
     "flush time": f"{flusher.FLUSH_TIMEOUT_S:g} s in all | tried again after "
     f"{flusher.BACKOFF.initial_s:g} s, doubling to {flusher.BACKOFF.maximum_s:g} s",
+    "slow": f"one that took too long {flusher.SLOW_TRIES} times, in halves |",
     "tries": f"| {flusher.UNKNOWN_ERROR_TRIES} tries |",
     "claims": f"| {count(claims.QUEUE_MAX)} waiting, {claims.BATCH_MAX} a transaction, "
     f"{claims.CLAIM_TIMEOUT_S:g} s",
