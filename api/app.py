@@ -17,9 +17,12 @@ from api import (
     access,
     ack_page,
     alerts,
+    audit_log,
     configs,
+    enrollments,
     failures,
     health,
+    keys,
     listing,
     missing,
     posting,
@@ -43,7 +46,9 @@ def create(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     failures.install(app)
-    app.add_middleware(access.RequireKey, authenticator=services.authenticator)
+    app.add_middleware(
+        access.RequireKey, authenticator=services.authenticator, denied=services.denials
+    )
     for module in (
         posting,
         reading,
@@ -53,6 +58,9 @@ def create(services: Services) -> FastAPI:
         alerts,
         silences,
         rules,
+        keys,
+        enrollments,
+        audit_log,
         ack_page,
         health,
     ):

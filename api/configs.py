@@ -142,7 +142,7 @@ def _scope(text: str) -> configs.Scope:
 
 
 def _author(request: Request) -> str:
-    return f"key {access.principal(request).prefix}"
+    return access.principal(request).actor
 
 
 def _address(request: Request) -> str | None:
