@@ -18,6 +18,7 @@ from api import (
     ack_page,
     alerts,
     audit_log,
+    channels,
     configs,
     enrollments,
     failures,
@@ -61,6 +62,7 @@ def create(services: Services) -> FastAPI:
         keys,
         enrollments,
         audit_log,
+        channels,
         ack_page,
         health,
     ):
