@@ -75,6 +75,13 @@ class Recorder:
         self.asked.append((statement, arguments))
         return await self.connection.fetch(statement, *arguments)
 
+    def cursor(self, statement: str, *arguments: object) -> object:
+        self.asked.append((statement, arguments))
+        return self.connection.cursor(statement, *arguments)
+
+    def transaction(self, **options: object) -> object:
+        return self.connection.transaction(**options)  # type: ignore[arg-type]
+
     async def fetchval(self, statement: str, *arguments: object) -> object:
         return await self.connection.fetchval(statement, *arguments)
 
