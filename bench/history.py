@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from storage import catalog, engines
-from storage.engines import postgres, rollup
+from storage.engines import postgres, rolling, rollup
 from storage.engines.partitions import Period
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ INTERVAL = timedelta(seconds=10)
 CORES = 8
 RAW_DAYS = 7
 DAYS = 30
-ROLLED_UP = timedelta(hours=1)  # by the engine, from raw samples that all tables have
+ROLLED_UP = timedelta(hours=3)  # by the engine, from raw samples that all tables have
 OTHER_DAYS = timedelta(hours=26)
 POOL_ROWS = 4096
 SERIES = {
@@ -154,6 +154,7 @@ async def _fill_rollup(
         columns,
         (begin, end, tier.width),
         servers=servers,
+        together=rolling.TOGETHER[tier.name] // tier.width if plain else 1,
     )
 
 
@@ -190,10 +191,12 @@ async def _write(
     span: tuple[datetime, datetime, timedelta],
     *,
     servers: int,
+    together: int = 1,
 ) -> None:
     """Insert what all servers have in a span, a partition (or a day) at a time.
 
-    A partition is filled before it is indexed and attached, which saves most of the time.
+    A partition is filled before it is indexed and attached, which saves most of the time. So many
+    rows of a server stand `together` as were written by one statement.
     """
     relation, name, period = target
     begin, end, width = span
@@ -208,8 +211,9 @@ async def _write(
         statements = [
             f"INSERT INTO {into} (time, server_id, {', '.join(columns)})"
             f" SELECT '{begin.isoformat()}'::timestamptz"
-            f" + (i / {servers}) * interval '{int(width.total_seconds())} s',"
-            f" i % {servers} + 1, {', '.join(columns.values())}"
+            f" + (i / {servers * together} * {together} + i % {together})"
+            f" * interval '{int(width.total_seconds())} s',"
+            f" i / {together} % {servers} + 1, {', '.join(columns.values())}"
             f" FROM generate_series(0, {steps * servers - 1}) i"
             f" JOIN pool p ON p.id = hashint4(i) & {POOL_ROWS - 1}{series}"
         ]

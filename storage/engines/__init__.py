@@ -17,6 +17,7 @@ from storage.engines.postgres import PostgresEngine
 from storage.engines.timescale import TimescaleEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy.engine import Connection as MigratingConnection
@@ -48,6 +49,10 @@ class Engine(Protocol):
 
     def drop_rollups_sql(self, rollups: list[Rollup]) -> list[str]:
         """Return the statements that drop them again."""
+        ...
+
+    def replace_views_sql(self, tables: Sequence[str]) -> list[str]:
+        """Return the statements that bring the rollup views of some tables up to date."""
         ...
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:

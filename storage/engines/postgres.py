@@ -12,7 +12,7 @@ from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
 from storage.lateness import ACCEPT_LATE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from storage.database import Connection
@@ -71,6 +71,15 @@ class PostgresEngine:
             *(f"DROP TABLE {INTERNAL}.{name}_rollup CASCADE" for name in names),
             *(f"DROP TABLE {INTERNAL}.{name}_archive" for name in names),
             f"DROP TABLE {INTERNAL}.rollup_state, {INTERNAL}.rollup_dirty",
+        ]
+
+    def replace_views_sql(self, tables: Sequence[str]) -> list[str]:
+        """Replace the public views, whose live tail is made as the finished buckets are."""
+        return [
+            rolling.view_sql(each, tier)
+            for each in rolling.ROLLUPS
+            if each.table in tables
+            for tier in TIERS
         ]
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:

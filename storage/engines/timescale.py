@@ -16,6 +16,7 @@ from storage.lateness import RAW_CHUNK, REFRESH_FROM, SPOOL_MAX_AGE
 from storage.retention import RAW, Retention
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from storage.database import Connection
@@ -159,6 +160,11 @@ class TimescaleEngine:
             *(f"DROP TABLE {INTERNAL}.{name}_archive" for name in names),
             *(f"DROP MATERIALIZED VIEW {INTERNAL}.{name}_rollup" for name in names),
         ]
+
+    def replace_views_sql(self, tables: Sequence[str]) -> list[str]:
+        """Leave them: a continuous aggregate is not replaced, its history would go with it."""
+        del tables
+        return []
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Leave it to TimescaleDB's policies, once these say what the database's settings do.
