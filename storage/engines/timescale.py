@@ -40,10 +40,13 @@ SERIES = {
 }
 STAGGER = timedelta(seconds=7)  # some seventy jobs share sixteen workers
 
+# Of a policy that never succeeded, since it should have begun: job_stats has -infinity there.
 LAG = """
-SELECT extract(epoch FROM max(now() - last_successful_finish))::float8
-FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs j USING (job_id)
-WHERE j.proc_name = 'policy_refresh_continuous_aggregate'
+SELECT greatest(0, extract(epoch FROM max(now() - CASE
+  WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish
+  ELSE j.initial_start END)))::float8
+FROM timescaledb_information.jobs j LEFT JOIN timescaledb_information.job_stats s USING (job_id)
+WHERE j.proc_name = 'policy_refresh_continuous_aggregate' HAVING count(*) > 0
 """
 
 # Policies of raw hypertables where $2 is NULL, else of the continuous aggregates named `…_$2`.
