@@ -51,8 +51,8 @@ class Engine(Protocol):
         """Return the statements that drop them again."""
         ...
 
-    def replace_views_sql(self, tables: Sequence[str]) -> list[str]:
-        """Return the statements that bring the rollup views of some tables up to date."""
+    def refit_sql(self, tables: Sequence[str]) -> list[str]:
+        """Return the statements that keep some tables as new databases keep them."""
         ...
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:

@@ -73,7 +73,7 @@ class PostgresEngine:
             f"DROP TABLE {INTERNAL}.rollup_state, {INTERNAL}.rollup_dirty",
         ]
 
-    def replace_views_sql(self, tables: Sequence[str]) -> list[str]:
+    def refit_sql(self, tables: Sequence[str]) -> list[str]:
         """Replace the public views, whose live tail is made as the finished buckets are."""
         return [
             rolling.view_sql(each, tier)

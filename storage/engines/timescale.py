@@ -30,7 +30,8 @@ REFRESH_UNTIL = {MINUTE.name: timedelta(minutes=2), HOUR.name: timedelta(hours=2
 REFRESH_EVERY = timedelta(minutes=1)
 TIDY_EVERY = timedelta(hours=1)
 # Within a server's segment the rows of one series stand together: that halves what processes and
-# interfaces take, against ordering by time alone.
+# interfaces take, against ordering by time alone. Of raw processes a series is a pid, whose numbers
+# change little from row to row; rollups know names only.
 SERIES = {
     "disk_usage": "mount, ",
     "disk_io": "device, ",
@@ -38,6 +39,7 @@ SERIES = {
     "process": "name, ",
     "custom": "name, ",
 }
+RAW_SERIES = SERIES | {"process": "name, pid, "}
 STAGGER = timedelta(seconds=7)  # some seventy jobs share sixteen workers
 
 # Of a policy that never succeeded, since it should have begun: job_stats has -infinity there.
@@ -67,11 +69,11 @@ def is_recent(version: str) -> bool:
     return tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= VERSION_MIN
 
 
-def _columnstore(table: str) -> str:
-    """Return the settings of a table's columnstore, or of its rollups'."""
+def _columnstore(series: str) -> str:
+    """Return the settings of a columnstore, of a table whose series are told apart so."""
     return (
         "timescaledb.compress = true, timescaledb.compress_segmentby = 'server_id',"
-        f" timescaledb.compress_orderby = '{SERIES.get(table, '')}time DESC'"
+        f" timescaledb.compress_orderby = '{series}time DESC'"
     )
 
 
@@ -97,7 +99,7 @@ class TimescaleEngine:
             f"SELECT create_hypertable('{name}', by_range('time', {_interval(RAW_CHUNK)}),"
             " create_default_indexes => false)",
             f"CREATE INDEX {name}_server_time ON {name} (server_id, time DESC)",
-            f"ALTER TABLE {name} SET ({_columnstore(name)})",
+            f"ALTER TABLE {name} SET ({_columnstore(RAW_SERIES.get(name, ''))})",
             self._policy(
                 "add_compression_policy",
                 name,
@@ -121,6 +123,7 @@ class TimescaleEngine:
         name = f"{definition.table}_{tier.name}"
         view = f"{INTERNAL}.{name}_rollup"
         columns = ", ".join(definition.columns)
+        columnstore = _columnstore(SERIES.get(definition.table, ""))
         select = definition.select(f"time_bucket({tier.interval}, {definition.table}.time)")
         return [
             f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous,"
@@ -128,7 +131,7 @@ class TimescaleEngine:
             f" AS {select} WITH NO DATA",
             f"SELECT set_chunk_time_interval('{view}', {_interval(tier.chunk)})",
             f"CREATE INDEX {name}_rollup_server_time ON {view} (server_id, time DESC)",
-            f"ALTER MATERIALIZED VIEW {view} SET ({_columnstore(definition.table)})",
+            f"ALTER MATERIALIZED VIEW {view} SET ({columnstore})",
             self._policy(
                 "add_continuous_aggregate_policy",
                 view,
@@ -164,10 +167,14 @@ class TimescaleEngine:
             *(f"DROP MATERIALIZED VIEW {INTERNAL}.{name}_rollup" for name in names),
         ]
 
-    def replace_views_sql(self, tables: Sequence[str]) -> list[str]:
-        """Leave them: a continuous aggregate is not replaced, its history would go with it."""
-        del tables
-        return []
+    def refit_sql(self, tables: Sequence[str]) -> list[str]:
+        """Order the columnstores, of chunks to come, as new databases do.
+
+        Rollups stay as they are: a continuous aggregate that is replaced loses its history.
+        """
+        return [
+            f"ALTER TABLE {name} SET ({_columnstore(RAW_SERIES.get(name, ''))})" for name in tables
+        ]
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Leave it to TimescaleDB's policies, once these say what the database's settings do.
