@@ -1,5 +1,7 @@
 # The front door. `make up` and `make test` need Python >= 3.11 with venv, make and a package registry.
 PYTHON ?= python3
+WORKERS ?= 2
+QUICK := tests/unit tests/wire
 BIN := .venv/bin
 MESSAGES := hostpulse/v1
 
@@ -12,8 +14,10 @@ help: ## Show this list
 up: .venv/server.stamp ## Run everything on this machine: database, gateway, alerting, agent
 	@exec $(BIN)/hostpulse up
 
-test: .venv/dev.stamp ## Run every test of the default suite
-	$(BIN)/pytest
+test: .venv/dev.stamp ## Run every test of the default suite, quick ones first, then WORKERS (2) at a time
+	$(BIN)/pytest $(QUICK)
+	$(BIN)/pytest $(QUICK:%=--ignore=%) -m 'not alone' -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest $(QUICK:%=--ignore=%) -m alone
 
 test-unit: .venv/dev.stamp ## Run the tests that need no process and no network
 	$(BIN)/pytest tests/unit
