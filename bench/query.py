@@ -178,23 +178,26 @@ QUESTIONS = (
 )
 
 
-async def measure(connection, question: Question, *, runs: int, servers: int) -> list[float]:
+async def measure(
+    connection, question: Question, *, runs: int, servers: int
+) -> tuple[float, list[float]]:
+    """Return the milliseconds of the first run, and those of later ones, the shortest first."""
     chance = random.Random(1)
     taken = []
     recorder = Recorder(connection)
-    for number in range(runs + 5):
+    for _ in range(runs + 5):
         server_id = chance.randint(1, servers)
         recorder.asked.clear()
         started = time.perf_counter()
         await question.ask(recorder, server_id)
-        if number >= 5:  # the first ones plan, and fill the caches
-            taken.append((time.perf_counter() - started) * 1000)
+        taken.append((time.perf_counter() - started) * 1000)
+    first, taken = taken[0], taken[5:]  # the first ones plan, and fill the caches
     if statistics.quantiles(taken, n=20)[18] > question.aim_ms:
         for statement, arguments in recorder.asked:
             plan = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *arguments)
             print(f"\n-- {question.name}:\n{statement.strip()}")
             print("\n".join(f"   {row[0]}" for row in plan), flush=True)
-    return sorted(taken)
+    return first, sorted(taken)
 
 
 async def ask_all(connection, runs: int) -> None:
@@ -203,15 +206,16 @@ async def ask_all(connection, runs: int) -> None:
     size = await connection.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
     lines = []
     for question in QUESTIONS:
-        taken = await measure(connection, question, runs=runs, servers=servers)
+        first, taken = await measure(connection, question, runs=runs, servers=servers)
         p50, p95 = statistics.median(taken), statistics.quantiles(taken, n=20)[18]
-        verdict = "ok" if p95 <= question.aim_ms else "slow" if p95 <= MUST_MS else "TOO SLOW"
+        longest = max(first, *taken)
+        verdict = "TOO SLOW" if longest > MUST_MS else "ok" if p95 <= question.aim_ms else "slow"
         lines.append(
-            f"{question.name:38} {p50:8.1f} {p95:8.1f} {taken[-1]:8.1f}"
+            f"{question.name:38} {first:8.1f} {p50:8.1f} {p95:8.1f} {taken[-1]:8.1f}"
             f" {question.aim_ms:6.0f}  {verdict}"
         )
     print(f"\nengine {engine.name}, {servers} servers, {size}, {runs} runs\n")
-    print(f"{'question':38} {'p50 ms':>8} {'p95 ms':>8} {'max ms':>8} {'aim':>6}")
+    print(f"{'question':38} {'first':>8} {'p50 ms':>8} {'p95 ms':>8} {'max ms':>8} {'aim':>6}")
     print("\n".join(lines))
 
 
