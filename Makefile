@@ -16,7 +16,7 @@ up: .venv/server.stamp ## Run everything on this machine: database, gateway, ale
 
 test: .venv/dev.stamp ## Run every test of the default suite, quick ones first, then WORKERS (2) at a time
 	$(BIN)/pytest $(QUICK)
-	$(BIN)/pytest $(QUICK:%=--ignore=%) -m 'not alone' -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest $(QUICK:%=--ignore=%) -m 'not alone' -n $(WORKERS) --dist loadscope
 	$(BIN)/pytest $(QUICK:%=--ignore=%) -m alone
 
 test-unit: .venv/dev.stamp ## Run the tests that need no process and no network
