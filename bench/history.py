@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from storage import catalog, engines
-from storage.engines import postgres, rolling, rollup
+from storage.engines import postgres, rolling, rollup, timescale
 from storage.engines.partitions import Period
 
 if TYPE_CHECKING:
@@ -234,10 +234,12 @@ async def _write(
 
 async def _finish_hypertable(connection: Connection, table: catalog.Table, begin: datetime) -> None:
     """Do what TimescaleDB's policies would have done."""
-    for tier, delay in zip(rollup.TIERS, (timedelta(minutes=2), timedelta(hours=2)), strict=True):
+    until = (datetime.now(UTC) - timescale.REFRESH_UNTIL).isoformat()
+    for tier in rollup.TIERS:
         view = f"{rollup.INTERNAL}.{table.name}_{tier.name}_rollup"
-        window = f"'{begin.isoformat()}', '{(datetime.now(UTC) - delay).isoformat()}'"
-        await connection.execute(f"CALL refresh_continuous_aggregate('{view}', {window})")
+        await connection.execute(
+            f"CALL refresh_continuous_aggregate('{view}', '{begin.isoformat()}', '{until}')"
+        )
     await connection.execute(
         f"SELECT compress_chunk(c) FROM show_chunks('{table.name}',"
         " older_than => INTERVAL '26 hours') c"

@@ -17,7 +17,6 @@ from storage.engines.postgres import PostgresEngine
 from storage.engines.timescale import TimescaleEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy.engine import Connection as MigratingConnection
@@ -51,8 +50,8 @@ class Engine(Protocol):
         """Return the statements that drop them again."""
         ...
 
-    def refit_sql(self, tables: Sequence[str]) -> list[str]:
-        """Return the statements that keep some tables as new databases keep them."""
+    def refit_sql(self) -> list[str]:
+        """Return what brings a database that was made before migration 0014 up to date."""
         ...
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:

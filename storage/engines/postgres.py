@@ -12,7 +12,7 @@ from storage.engines.rollup import HOUR, INTERNAL, MINUTE, TIERS
 from storage.lateness import ACCEPT_LATE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from storage.database import Connection
@@ -73,12 +73,12 @@ class PostgresEngine:
             f"DROP TABLE {INTERNAL}.rollup_state, {INTERNAL}.rollup_dirty",
         ]
 
-    def refit_sql(self, tables: Sequence[str]) -> list[str]:
-        """Replace the public views, whose live tail is made as the finished buckets are."""
+    def refit_sql(self) -> list[str]:
+        """Replace the views of processes, whose live tail is made as the finished buckets are."""
         return [
             rolling.view_sql(each, tier)
             for each in rolling.ROLLUPS
-            if each.table in tables
+            if each.table == "process"
             for tier in TIERS
         ]
 

@@ -16,7 +16,6 @@ from storage.lateness import RAW_CHUNK, REFRESH_FROM, SPOOL_MAX_AGE
 from storage.retention import RAW, Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from storage.database import Connection
@@ -26,7 +25,8 @@ VERSION_MIN = (2, 18)
 RAW_COMPRESS_AFTER = SPOOL_MAX_AGE + timedelta(hours=2)  # a backlog arrives before
 # Refreshing compressed buckets works but costs; late samples come no later than REFRESH_FROM.
 COMPRESS_AFTER = {MINUTE.name: timedelta(days=8), HOUR.name: timedelta(days=40)}
-REFRESH_UNTIL = {MINUTE.name: timedelta(minutes=2), HOUR.name: timedelta(hours=2)}
+# What is younger is made from raw samples when it is asked for: of an hour that is a lot.
+REFRESH_UNTIL = timedelta(minutes=2)
 REFRESH_EVERY = timedelta(minutes=1)
 TIDY_EVERY = timedelta(hours=1)
 # Within a server's segment the rows of one series stand together: that halves what processes and
@@ -49,6 +49,20 @@ SELECT greatest(0, extract(epoch FROM max(now() - CASE
   ELSE j.initial_start END)))::float8
 FROM timescaledb_information.jobs j LEFT JOIN timescaledb_information.job_stats s USING (job_id)
 WHERE j.proc_name = 'policy_refresh_continuous_aggregate' HAVING count(*) > 0
+"""
+
+
+def _interval(span: timedelta) -> str:
+    """Write a span as SQL."""
+    return f"INTERVAL '{int(span.total_seconds())} s'"
+
+
+REFRESH_SOON = f"""
+SELECT alter_job(job_id, config => config || jsonb_build_object(
+  'end_offset', ({_interval(REFRESH_UNTIL)})::text))
+FROM timescaledb_information.jobs
+WHERE proc_name = 'policy_refresh_continuous_aggregate'
+  AND (config ->> 'end_offset')::interval > {_interval(REFRESH_UNTIL)}
 """
 
 # Policies of raw hypertables where $2 is NULL, else of the continuous aggregates named `…_$2`.
@@ -75,11 +89,6 @@ def _columnstore(series: str) -> str:
         "timescaledb.compress = true, timescaledb.compress_segmentby = 'server_id',"
         f" timescaledb.compress_orderby = '{series}time DESC'"
     )
-
-
-def _interval(span: timedelta) -> str:
-    """Write a span as SQL."""
-    return f"INTERVAL '{int(span.total_seconds())} s'"
 
 
 class TimescaleEngine:
@@ -136,7 +145,7 @@ class TimescaleEngine:
                 "add_continuous_aggregate_policy",
                 view,
                 f"start_offset => {_interval(REFRESH_FROM)},"
-                f" end_offset => {_interval(REFRESH_UNTIL[tier.name])}",
+                f" end_offset => {_interval(REFRESH_UNTIL)}",
                 REFRESH_EVERY,
             ),
             self._policy(
@@ -167,13 +176,14 @@ class TimescaleEngine:
             *(f"DROP MATERIALIZED VIEW {INTERNAL}.{name}_rollup" for name in names),
         ]
 
-    def refit_sql(self, tables: Sequence[str]) -> list[str]:
-        """Order the columnstores, of chunks to come, as new databases do.
+    def refit_sql(self) -> list[str]:
+        """Order chunks of processes to come by pid, and refresh hours as soon as they are over.
 
         Rollups stay as they are: a continuous aggregate that is replaced loses its history.
         """
         return [
-            f"ALTER TABLE {name} SET ({_columnstore(RAW_SERIES.get(name, ''))})" for name in tables
+            f"ALTER TABLE process SET ({_columnstore(RAW_SERIES['process'])})",
+            REFRESH_SOON,
         ]
 
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
@@ -199,17 +209,18 @@ class TimescaleEngine:
 
     async def rebuild_rollups(self, connection: Connection) -> None:
         """Refresh from the oldest raw sample on; what is older is in the archive."""
+        until: datetime = await connection.fetchval(f"SELECT now() - {_interval(REFRESH_UNTIL)}")
         for table in catalog.TABLES:
-            oldest = await connection.fetchval(
-                f"SELECT date_trunc('hour', min(time), 'UTC')::text FROM {table}"
+            oldest: datetime | None = await connection.fetchval(
+                f"SELECT date_trunc('hour', min(time), 'UTC') FROM {table}"
             )
-            if oldest is None:
-                continue
             for tier in TIERS:
-                await connection.execute(
-                    f"CALL refresh_continuous_aggregate('{INTERNAL}.{table}_{tier.name}_rollup',"
-                    f" '{oldest}', now() - {_interval(REFRESH_UNTIL[tier.name])})"
-                )
+                # A window without a whole bucket is refused: its samples are answered as they are.
+                if oldest is not None and oldest + tier.width <= until:
+                    await connection.execute(
+                        f"CALL refresh_continuous_aggregate('{INTERNAL}.{table}_{tier.name}_rollup',"
+                        f" '{oldest.isoformat()}', '{until.isoformat()}')"
+                    )
 
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return the seconds since the refresh that succeeded longest ago."""
