@@ -215,10 +215,11 @@ class TimescaleEngine:
                 f"SELECT date_trunc('hour', min(time), 'UTC') FROM {table}"
             )
             for tier in TIERS:
+                view = f"{INTERNAL}.{table}_{tier.name}_rollup"
                 # A window without a whole bucket is refused: its samples are answered as they are.
                 if oldest is not None and oldest + tier.width <= until:
                     await connection.execute(
-                        f"CALL refresh_continuous_aggregate('{INTERNAL}.{table}_{tier.name}_rollup',"
+                        f"CALL refresh_continuous_aggregate('{view}',"
                         f" '{oldest.isoformat()}', '{until.isoformat()}')"
                     )
 
