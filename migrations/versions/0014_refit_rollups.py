@@ -12,7 +12,7 @@ from alembic import op
 from storage import engines
 
 revision = "0014"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:
