@@ -30,7 +30,7 @@ from bench.databases import free_port
 from bench.history import fill
 from bench.ingest import wait_for
 from migrations import run
-from storage import catalog, database, engines, reading
+from storage import catalog, database, engines, reading, tiers
 from storage.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ async def all_panels(connection: Recorder, server_id: int) -> None:
         names = [
             c.name
             for c in table.values
-            if c.sql_type != "real[]" and c.name not in {"cpu_rank", "memory_rank"}
+            if c.sql_type != "real[]" and tiers.MINUTE.has(table, c.name)
         ]
         averages = ", ".join(
             f"sum(t.{n}::float8 * t.{weight}::float8)"
