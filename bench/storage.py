@@ -84,7 +84,7 @@ def record() -> list[pb.MetricBatch]:
     return [batch for series in recorded for batch in series]
 
 
-def read(readers: list[collectors.Collector]) -> pb.MetricBatch:
+def read(readers: tuple[collectors.Collector, ...]) -> pb.MetricBatch:
     """Read every family once."""
     batch = pb.MetricBatch()
     for reader in readers:
