@@ -232,7 +232,7 @@ async def prepare(dsn: str, servers: int) -> None:
 
 
 async def work(dsn: str, runs: int) -> None:
-    await wait_for(dsn)
+    await asyncio.to_thread(wait_for, dsn)
     connection = await database.connect(dsn, "bench", statement_timeout_s=600)
     try:
         await ask_all(connection, runs)
