@@ -25,6 +25,7 @@ from collector_gateway import authority
 from collector_gateway.auth import Authenticator
 from collector_gateway.certificates import grpc_credentials, http_context
 from collector_gateway.claims import Claims
+from collector_gateway.config_push import ConfigPush
 from collector_gateway.credits import Credits
 from collector_gateway.denials import Denials
 from collector_gateway.enrolling import EnrollmentService
@@ -135,6 +136,7 @@ class Gateway:
                 repair=upkeep.repair,
                 metrics=self.metrics,
             )
+            config = ConfigPush(dsn, sessions=sessions)
             service = TelemetryService(
                 sessions=sessions,
                 authenticator=authenticator,
@@ -147,6 +149,7 @@ class Gateway:
                 query_pool=query_pool,
                 metrics=self.metrics,
                 clock=self._clock,
+                config=config,
             )
             enrolling = EnrollmentService(
                 query_pool,
@@ -180,6 +183,7 @@ class Gateway:
                         "denials": denials.run(stop),
                         "maintain": upkeep.maintain(stop),
                         "rollups": upkeep.roll_up(stop),
+                        "config": config.run(stop),
                         "ingest": _mirror(flushed, stop),
                         "claims": _mirror(claimed, stop),
                     },
