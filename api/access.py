@@ -7,45 +7,64 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from api import failures, problems
+from api import failures, page, problems
 from collector_gateway import auth
 from hostpulse import errors
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from api.sessions import Sessions
+
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 OPEN_PREFIX = "/ack/"  # links of messages, which bring a token of their own
+SIGN_IN_PATH = "/api/v1/session"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hostpulse"'}
 
 
 class RequireKey:
     """ASGI middleware that finds out who is calling, and turns away who does not say."""
 
-    def __init__(self, app: ASGIApp, authenticator: auth.Authenticator) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: auth.Authenticator, signed_in: Sessions
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._signed_in = signed_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and not _is_open(scope["path"]):
+        if scope["type"] == "http" and not _is_open(scope):
+            request = Request(scope)
             try:
-                principal = await self._authenticator.authenticate(_credential(Request(scope)))
+                principal = await self._caller(request)
             except auth.Unauthenticated as error:
                 refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
             except errors.Retryable as error:
                 refusal = failures.retry_later(str(error), error.after_s)
+            except problems.Problem as error:
+                refusal = error
             else:
-                scope.setdefault("state", {})["principal"] = principal
+                request.state.principal = principal
+                request.state.recheck = lambda: self._caller(request)
                 refusal = None
             if refusal:
                 return await problems.response(refusal)(scope, receive, send)
         return await self._app(scope, receive, send)
 
+    async def _caller(self, request: Request) -> auth.Principal:
+        """Return who is calling: by the key that they bring, else by their session."""
+        credential = _credential(request)
+        session = None if credential else await self._signed_in.authenticate(request)
+        return session or await self._authenticator.authenticate(credential)
 
-def _is_open(path: str) -> bool:
-    """Whether a path is answered without a key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
+
+def _is_open(scope: Scope) -> bool:
+    """Whether a request is answered without a key."""
+    path = scope["path"]
+    if path == SIGN_IN_PATH:
+        return scope["method"] in {"POST", "DELETE"}  # it brings a credential in its body
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or page.is_open(path)
 
 
 def _credential(request: Request) -> str | None:
@@ -57,6 +76,16 @@ def _credential(request: Request) -> str | None:
 def principal(request: Request) -> auth.Principal:
     """Return who is calling."""
     return request.state.principal
+
+
+async def recheck(request: Request) -> auth.Principal:
+    """Find out anew who is calling, for an answer that takes long.
+
+    Raises:
+        Unauthenticated: the key or the session has ended meanwhile.
+        Retryable: the database can't be asked.
+    """
+    return await request.state.recheck()
 
 
 def require_reader(request: Request) -> None:

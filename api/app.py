@@ -21,9 +21,14 @@ from api import (
     health,
     listing,
     missing,
+    overview,
+    page,
     posting,
     reading,
     rules,
+    server_views,
+    sessions,
+    signing_in,
     silences,
 )
 
@@ -42,11 +47,14 @@ def create(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     failures.install(app)
-    app.add_middleware(access.RequireKey, authenticator=services.authenticator)
+    signed_in = sessions.Sessions(services.query_pool, clock=services.clock)
+    app.add_middleware(access.RequireKey, authenticator=services.authenticator, signed_in=signed_in)
     for module in (
         posting,
         reading,
         missing,
+        overview,
+        server_views,
         listing,
         alerts,
         silences,
@@ -55,6 +63,8 @@ def create(services: Services) -> FastAPI:
         health,
     ):
         app.include_router(module.router(services))
+    app.include_router(signing_in.router(services, signed_in))
+    app.include_router(page.router())
 
     async def get_document(_request: Request) -> Response:
         """Return the OpenAPI document."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -55,3 +56,4 @@ class Services:
     readiness: Callable[[], Awaitable[Readiness]]
     registry: CollectorRegistry
     clock: Clock
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # long answers end then

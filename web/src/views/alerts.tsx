@@ -1,0 +1,3 @@
+export function AlertsView(_: Readonly<Record<string, unknown>>) {
+  return <p />;
+}

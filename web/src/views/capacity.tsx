@@ -1,0 +1,3 @@
+export function CapacityView(_: Readonly<Record<string, unknown>>) {
+  return <p />;
+}

@@ -1,0 +1,3 @@
+export function RulesView(_: Readonly<Record<string, unknown>>) {
+  return <p />;
+}

@@ -1,0 +1,3 @@
+export function ServerView(_: Readonly<Record<string, unknown>>) {
+  return <p />;
+}

@@ -1,0 +1,3 @@
+export function SettingsView(_: Readonly<Record<string, unknown>>) {
+  return <p />;
+}
