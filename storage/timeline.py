@@ -15,10 +15,11 @@ SHOWN_MAX = 500
 
 _BANDS = """
     SELECT * FROM (
-      SELECT h.alert_id, h.rule_name AS rule, h.labels, h.severity, h.value, h.to_state,
+      SELECT h.alert_id, h.rule_name AS rule, r.metric, h.labels, h.severity, h.value, h.to_state,
              h.time AS from_time,
              lead(h.time) OVER (PARTITION BY h.alert_id ORDER BY h.id) AS to_time
       FROM alert a JOIN alert_history h ON h.alert_id = a.id
+      JOIN alert_rule r ON r.id = a.rule_id
       WHERE a.server_id = $1 AND h.time < $3
     ) firing
     WHERE to_state = 'firing' AND (to_time IS NULL OR to_time > $2)
@@ -37,6 +38,7 @@ class Band:
 
     alert_id: int
     rule: str
+    metric: str
     labels: Mapping[str, object]
     severity: str | None
     value: float | None

@@ -76,7 +76,7 @@ FROM unnest('{cpu,memory,disk_usage,disk_io,network,tcp,process,pressure}'::text
 MOMENTS = """
 WITH moments AS (
   SELECT m AS time, extract(epoch FROM m) AS s FROM generate_series(
-    date_bin('10 s', now(), 'epoch') - $2::text::interval, now() - $3::text::interval,
+    date_bin('60 s', now(), 'epoch') - $2::text::interval, now() - $3::text::interval,
     $4::text::interval) m
 ), waves AS (
   SELECT time, s, greatest(0.5, least(99.5, $5::float8
@@ -130,7 +130,7 @@ RAW = {
       (v * 2.5)::bigint, 0, (v * 0.4)::bigint, 1, 24, 0 FROM waves""",
     "process": """
     INSERT INTO process SELECT time, $1, 1000 + rank * 7, name, account, path, v * share,
-      size, size / 343597383.68, rank, 11 - rank
+      size, size / 343597383.68, rank, rank() OVER (PARTITION BY time ORDER BY size DESC)
     FROM waves CROSS JOIN (VALUES
       (1, 'postgres', 'postgres', 'postgres: checkpointer', 1.9, 6442450944::bigint),
       (2, 'nginx', 'www-data', 'nginx: worker process', 1.2, 268435456),

@@ -23,7 +23,9 @@ function scaled(value: number, base: number, units: readonly string[]): string {
 }
 
 export function percent(value: MaybeNumber, digits = 1): string {
-  return value == null ? DASH : `${value.toFixed(digits)} %`;
+  if (value == null) return DASH;
+  const small = value !== 0 && Math.abs(value) < 0.1;
+  return `${value.toFixed(small ? Math.max(digits, 3) : digits)} %`;
 }
 
 export function bytes(value: MaybeNumber): string {

@@ -141,7 +141,7 @@ function Servers({ fleet }: { readonly fleet: Fleet }) {
           </tr>
         </thead>
         <tbody role="rowgroup" ref={body}>
-          {first > 0 && <tr aria-hidden="true" style={{ height: first * height }} />}
+          {first > 0 && <tr aria-hidden="true" style={{ height: `${first * height}px` }} />}
           {shown.slice(first, last).map((server, index) => (
             <Row
               key={server.name}
@@ -152,7 +152,7 @@ function Servers({ fleet }: { readonly fleet: Fleet }) {
             />
           ))}
           {last < shown.length && (
-            <tr aria-hidden="true" style={{ height: (shown.length - last) * height }} />
+            <tr aria-hidden="true" style={{ height: `${(shown.length - last) * height}px` }} />
           )}
         </tbody>
       </table>
@@ -173,7 +173,7 @@ function Row({ server, number, fleet, height }: RowProps) {
   const lines = fleet.sparklines.get(server.name);
   const cause = server.cause ? causeText(t, f, server.cause) : "";
   return (
-    <tr role="row" aria-rowindex={number} class={`row-${server.state}`} style={{ height }}>
+    <tr role="row" aria-rowindex={number} class={`row-${server.state}`} style={{ height: `${height}px` }}>
       <td role="cell" class="state-column">
         <State state={server.state} />
       </td>
