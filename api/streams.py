@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from api import answers, failures
@@ -39,7 +40,7 @@ class EventStream(StreamingResponse):
             async with asyncio.timeout(STALLED_S):
                 await send(message)
 
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ClientDisconnect):
             await super().__call__(scope, receive, bounded)
 
 

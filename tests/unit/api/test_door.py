@@ -15,7 +15,7 @@ GUARDED = [
     "/openapi.json",
     "/nowhere",
     "/healthz/",
-    "//healthz",
+    "http://gateway//healthz",
 ]
 
 
