@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from api.sessions import Sessions
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-OPEN_PREFIX = "/ack/"  # links of messages, which bring a token of their own
 SIGN_IN_PATH = "/api/v1/session"
+OPEN_PATHS = frozenset({"/healthz", "/readyz", SIGN_IN_PATH})
+OPEN_PREFIX = "/ack/"  # links of messages, which bring a token of their own
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hostpulse"'}
 
 
@@ -34,7 +34,7 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and not _is_open(scope):
+        if scope["type"] == "http" and not _is_open(scope["path"]):
             request = Request(scope)
             try:
                 principal = await self._caller(request)
@@ -59,11 +59,8 @@ class RequireKey:
         return session or await self._authenticator.authenticate(credential)
 
 
-def _is_open(scope: Scope) -> bool:
-    """Whether a request is answered without a key."""
-    path = scope["path"]
-    if path == SIGN_IN_PATH:
-        return scope["method"] in {"POST", "DELETE"}  # it brings a credential in its body
+def _is_open(path: str) -> bool:
+    """Whether a path is answered without a key."""
     return path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or page.is_open(path)
 
 

@@ -1,4 +1,4 @@
-"""GET /api/v1/database: engine, sizes, retention and lag, as `hostpulse db status --json` has it."""
+"""GET /api/v1/database: engine, sizes, retention and lag, as `hostpulse db status` has them."""
 
 from __future__ import annotations
 

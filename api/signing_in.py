@@ -16,6 +16,7 @@ from storage import web_sessions
 if TYPE_CHECKING:
     from collector_gateway.services import Services
 
+NO_STORE = {"Cache-Control": "no-store"}
 CREDENTIAL_MAX_CHARACTERS = 4096
 
 
@@ -24,9 +25,12 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
     routes = APIRouter()
 
     async def get_session(request: Request) -> Response:
-        """Return who is calling."""
-        who = access.principal(request)
-        return JSONResponse(_show(who))
+        """Return whose session a browser has, if any."""
+        try:
+            who = await signed_in.authenticate(request)
+        except auth.Unauthenticated:
+            who = None
+        return JSONResponse(_show(who), headers=NO_STORE)
 
     async def post_session(request: Request) -> Response:
         """Sign in with {"link": token} or {"key": key}: the answer sets a cookie."""
@@ -49,7 +53,7 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
                 raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
             key_id, actor = who.key_id, f"key {who.prefix}"
         token = await signed_in.begin(key_id, actor=actor, address=address)
-        answer = JSONResponse({"signed_in": True}, headers={"Cache-Control": "no-store"})
+        answer = JSONResponse({"signed_in": True}, headers=NO_STORE)
         sessions.set_cookie(answer, request, token)
         return answer
 
@@ -68,8 +72,10 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
     return routes
 
 
-def _show(who: auth.Principal) -> dict[str, object]:
-    return {"key": who.prefix, "role": who.role, "is_admin": who.is_admin}
+def _show(who: auth.Principal | None) -> dict[str, object]:
+    if who is None:
+        return {"signed_in": False}
+    return {"signed_in": True, "key": who.prefix, "role": who.role, "is_admin": who.is_admin}
 
 
 def _credential(raw: object) -> tuple[str, str]:

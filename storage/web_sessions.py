@@ -67,7 +67,8 @@ async def begin(connection: Connection, key_id: int, *, actor: str, address: str
     token = new_token()
     async with connection.transaction():
         await connection.execute(
-            "DELETE FROM web_session WHERE expires_at < now() OR last_used_at < now() - $1::interval",
+            "DELETE FROM web_session"
+            " WHERE expires_at < now() OR last_used_at < now() - $1::interval",
             IDLE,
         )
         await connection.execute(

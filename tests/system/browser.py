@@ -47,9 +47,8 @@ class Browser:
         theme: str = "light",
         locale: str = "en-GB",
         signed_in: bool = True,
-        before: str | None = None,
     ) -> playwright_api.Page:
-        """Open a page at `#/place`; `before` is a script that runs first."""
+        """Open a page at `#/place`."""
         context = self.chromium.new_context(
             viewport=size or DESKTOP,
             color_scheme=theme,
@@ -67,12 +66,20 @@ class Browser:
                 headers={"X-Hostpulse-Page": "1", "Origin": stack.url},
             )
             assert answer.ok, answer.text()
+        return self._goto(context, f"/#/{place}")
+
+    def open_url(self, url: str) -> playwright_api.Page:
+        """Open any address, without a session."""
+        context = self.chromium.new_context(viewport=DESKTOP, locale="en-GB", timezone_id="UTC")
+        self.contexts.append(context)
+        context.set_default_timeout(TIMEOUT_MS)
+        return self._goto(context, url)
+
+    def _goto(self, context: playwright_api.BrowserContext, url: str) -> playwright_api.Page:
         page = context.new_page()
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        if before:
-            page.add_init_script(before)
-        page.goto(f"/#/{place}")
+        page.goto(url)
         return page
 
     def _hear(self, message: playwright_api.ConsoleMessage) -> None:

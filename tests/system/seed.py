@@ -90,11 +90,12 @@ WITH moments AS (
 RAW = {
     "cpu": """
     INSERT INTO cpu (time, server_id, usage_percent, user_percent, system_percent, nice_percent,
-      idle_percent, iowait_percent, irq_percent, softirq_percent, steal_percent, load1, load5, load15,
-      load1_per_core, context_switches_per_s, interrupts_per_s, core_usage_percent)
+      idle_percent, iowait_percent, irq_percent, softirq_percent, steal_percent, load1, load5,
+      load15, load1_per_core, context_switches_per_s, interrupts_per_s, core_usage_percent)
     SELECT time, $1, v, v * 0.7, v * 0.25, 0, greatest(0, 96 - v), 3 + 2 * sin(s / 40), 0.1,
       v * 0.04, 0.2, v / 12, v / 13, v / 14, v / 96, v * 210, v * 120,
-      ARRAY(SELECT greatest(0, least(100, v + 26 * sin(s / 300 + core) + 8 * sin(s / 31 * core)))::real
+      ARRAY(SELECT greatest(0, least(100,
+              v + 26 * sin(s / 300 + core) + 8 * sin(s / 31 * core)))::real
             FROM generate_series(1, 8) core)
     FROM waves""",
     "memory": """
@@ -135,7 +136,8 @@ RAW = {
       (1, 'postgres', 'postgres', 'postgres: checkpointer', 1.9, 6442450944::bigint),
       (2, 'nginx', 'www-data', 'nginx: worker process', 1.2, 268435456),
       (3, 'python3', 'app', NULL, 0.9, 1610612736), (4, 'node', 'app', NULL, 0.6, 805306368),
-      (5, 'redis-server', 'redis', NULL, 0.4, 2147483648), (6, 'systemd', 'root', NULL, 0.1, 16777216),
+      (5, 'redis-server', 'redis', NULL, 0.4, 2147483648),
+      (6, 'systemd', 'root', NULL, 0.1, 16777216),
       (7, 'sshd', 'root', NULL, 0.06, 12582912), (8, 'kworker/0:1', 'root', NULL, 0.05, 0),
       (9, 'journald', 'root', NULL, 0.04, 67108864), (10, 'cron', 'root', NULL, 0.01, 4194304))
       p (rank, name, account, path, share, size)""",
@@ -175,7 +177,8 @@ async def add_hours(connection: Connection, server_id: int) -> None:
             INSERT INTO hostpulse_internal.{table}_1h_archive (time, server_id, {columns})
             SELECT time - n * interval '1 day', server_id, {columns}
             FROM {table}_1h CROSS JOIN generate_series(1, 31) n
-            WHERE server_id = {server_id} AND time >= date_bin('1 h', now(), 'epoch') - interval '24 h'
+            WHERE server_id = {server_id}
+              AND time >= date_bin('1 h', now(), 'epoch') - interval '24 h'
               AND time < date_bin('1 h', now(), 'epoch')
         """)
     await connection.execute(f"""
@@ -210,7 +213,8 @@ async def add_alerts(connection: Connection, ids: dict[str, int]) -> None:
             INSERT INTO alert (rule_id, server_id, labels, state, severity, told_severity, value,
               run_started_at, fired_at, resolved_at, firing_number, changed_at)
             SELECT r.id, $2, $3, $4, CASE WHEN $4 = 'firing' THEN $5 END,
-              CASE WHEN $4 = 'firing' THEN $5 END, $6, now() - $7::text::interval - interval '5 min',
+              CASE WHEN $4 = 'firing' THEN $5 END, $6,
+              now() - $7::text::interval - interval '5 min',
               now() - $7::text::interval,
               CASE WHEN $4 = 'resolved' THEN now() - $7::text::interval + interval '20 min' END, 1,
               now() - $7::text::interval + CASE WHEN $4 = 'resolved' THEN interval '20 min'

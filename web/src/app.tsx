@@ -31,12 +31,11 @@ export function App() {
 
   const look = useCallback(async () => {
     try {
-      setWho(await ask<Session>("/api/v1/session"));
+      const session = await ask<Session & { signed_in: boolean }>("/api/v1/session");
+      setWho(session.signed_in ? session : "nobody");
     } catch (error) {
       setWho("nobody");
-      if (error instanceof Failure && error.status !== 401) {
-        setSaid({ text: error.message, kind: "failed" });
-      }
+      if (error instanceof Failure) setSaid({ text: error.message, kind: "failed" });
     }
   }, []);
 

@@ -10,14 +10,13 @@ from tests.system import seed
 
 
 async def add_server(connection, name: str, **columns) -> int:
-    server_id = await connection.fetchval(
+    return await connection.fetchval(
         "INSERT INTO server (name, watch_offline, status, last_seen) VALUES ($1, true, $2, $3)"
         " RETURNING id",
         name,
         columns.get("status", "online"),
         columns.get("last_seen", datetime.now(UTC)),
     )
-    return server_id
 
 
 async def add_alert(connection, server_id: int, rule: str, severity: str, **columns) -> int:

@@ -32,11 +32,16 @@ async def test_key_signs_in_and_the_cookie_stands_for_it(api, visitor) -> None:
     assert "SameSite=strict" in cookie
     assert "Secure" not in cookie  # this came over http
     assert who.json() == {
+        "signed_in": True,
         "key": keys.prefix_of(api.admin_key),
         "role": "admin",
         "is_admin": True,
     }
     assert (await visitor.get("/api/v1/servers")).status_code == 200
+
+
+async def test_who_is_not_signed_in_is_told_so(visitor) -> None:
+    assert (await visitor.get("/api/v1/session")).json() == {"signed_in": False}
 
 
 async def test_over_https_the_cookie_is_secure(api) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-
-import pytest
+from typing import TYPE_CHECKING
 
 from api import streams
 from collector_gateway import auth
 from hostpulse import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pytest
 
 
 async def fine() -> None:

@@ -1,0 +1,132 @@
+"""How heavy and how quick the page is: measured, printed, and held to its budget."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from tests.e2e.processes import say
+
+WEIGHT_MAX_BYTES = 500_000
+INTERACTIVE_MAX_MS = 1000
+LONG_TASK_MAX_MS = 100
+OVERVIEW_MAX_MS = 100
+CHART_COUNT = 16
+
+# Long tasks since the page began, and the moment at which something could be clicked.
+WATCH = """
+window.tasks = [];
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.tasks.push(entry.duration);
+}).observe({ type: 'longtask', buffered: true });
+"""
+
+
+def told(name: str, value: float, unit: str, limit: float) -> None:
+    say(f"{name}: {value:.0f} {unit} (limit {limit:g})")
+
+
+def warm(browser, stack, place: str = ""):
+    """Open a page once, so that the gateway has read its files and the database its pages."""
+    page = browser.open(stack, place)
+    page.locator(".link-live").wait_for()
+    return page
+
+
+def reloaded_ms(page, ready: str) -> float:
+    """Reload without the browser's cache, and return when `ready` was true."""
+    client = page.context.new_cdp_session(page)
+    client.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    page.add_init_script(WATCH)
+    page.reload(wait_until="commit")
+    page.wait_for_function(ready, polling="raf")
+    return page.evaluate("performance.now()")
+
+
+def test_first_view_is_light_and_quick(browser, small):
+    page = warm(browser, small)
+    sent: list[int] = []
+    client = page.context.new_cdp_session(page)
+    client.send("Network.enable")
+    client.on("Network.loadingFinished", lambda event: sent.append(event["encodedDataLength"]))
+
+    took_ms = reloaded_ms(page, "document.querySelectorAll('td.name a').length >= 12")
+
+    page.locator(".link-live").wait_for()
+    told("first view: interactive after", took_ms, "ms", INTERACTIVE_MAX_MS)
+    told("first view: bytes sent, all together", sum(sent), "B", WEIGHT_MAX_BYTES)
+    assert took_ms < INTERACTIVE_MAX_MS
+    assert 10_000 < sum(sent) < WEIGHT_MAX_BYTES
+
+
+def test_thirty_days_of_a_server_are_quick(browser, small):
+    page = warm(browser, small, "server/web-01?range=30d")
+    page.wait_for_function(f"document.querySelectorAll('.u-over').length >= {CHART_COUNT}")
+
+    # All charts are there, and none is waiting for its values.
+    took_ms = reloaded_ms(
+        page,
+        f"document.querySelectorAll('.u-over').length >= {CHART_COUNT}"
+        " && document.querySelectorAll('.nothing').length === 0"
+        " && document.querySelectorAll('section.processes tbody tr').length >= 20",
+    )
+
+    told("30 days of a server: all charts after", took_ms, "ms", INTERACTIVE_MAX_MS)
+    assert took_ms < INTERACTIVE_MAX_MS
+
+
+def test_thousand_servers_are_smooth(browser, big):
+    page = warm(browser, big)
+    took_ms = reloaded_ms(page, "document.querySelectorAll('td.name a').length > 10")
+    page.locator(".link-live").wait_for()
+    page.get_by_text("1000", exact=True).first.wait_for()
+
+    for _ in range(10):
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(30)  # as people scroll
+    page.mouse.wheel(0, -40_000)
+    page.get_by_role("button", name="Memory").click()
+    page.get_by_role("searchbox").press_sequentially("node-05")
+    page.get_by_role("link", name="node-0500").wait_for()
+    with page.expect_response("**/api/v1/overview"):
+        page.evaluate("dispatchEvent(new Event('hashchange'))")
+        page.reload()
+    page.get_by_text("1000", exact=True).first.wait_for()
+    tasks = page.evaluate("window.tasks")
+
+    told("1000 servers: interactive after", took_ms, "ms", INTERACTIVE_MAX_MS)
+    told("1000 servers: longest task", max(tasks, default=0), "ms", LONG_TASK_MAX_MS)
+    assert took_ms < INTERACTIVE_MAX_MS
+    assert max(tasks, default=0) < LONG_TASK_MAX_MS
+
+
+def test_list_of_a_thousand_draws_what_is_in_sight(browser, big):
+    page = warm(browser, big)
+    page.get_by_text("1000", exact=True).first.wait_for()
+
+    rows = page.locator("tbody tr[role=row]").count()
+    height = page.evaluate("document.querySelector('table.list tbody').offsetHeight")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.locator("tr[aria-rowindex='1001']").wait_for()
+
+    assert rows < 60
+    assert height == pytest.approx(1000 * 44, rel=0.05)
+
+
+def test_overview_of_a_thousand_servers_is_answered_in_time(big):
+    """While nobody has looked for a while, so that it has to be read."""
+    headers = {"Authorization": f"Bearer {big.admin_key}"}
+    with httpx.Client(base_url=big.url, headers=headers) as client:
+        client.get("/api/v1/overview")
+        took = []
+        for _ in range(5):
+            time.sleep(2.1)  # a snapshot lives for two seconds
+            begun = time.perf_counter()
+            answer = client.get("/api/v1/overview")
+            took.append((time.perf_counter() - begun) * 1000)
+
+    assert len(answer.json()["servers"]) == 1000
+    told("overview of 1000 servers, median", sorted(took)[2], "ms", OVERVIEW_MAX_MS)
+    assert sorted(took)[2] < OVERVIEW_MAX_MS
