@@ -1,5 +1,7 @@
 # The front door. `make up` and `make test` need Python >= 3.11 with venv, make and a package registry.
 PYTHON ?= python3
+WORKERS ?= 2
+QUICK := tests/unit tests/wire
 BIN := .venv/bin
 MESSAGES := hostpulse/v1
 PAGE := $(shell find web -name node_modules -prune -o -type f -print)
@@ -16,8 +18,10 @@ up: .venv/server.stamp ## Run everything on this machine: database, gateway, ale
 
 web: .venv/web.stamp ## Build the web page
 
-test: .venv/dev.stamp ## Run every test of the default suite
-	$(BIN)/pytest
+test: .venv/dev.stamp ## Run every test of the default suite, quick ones first, then WORKERS (2) at a time
+	$(BIN)/pytest $(QUICK)
+	$(BIN)/pytest $(QUICK:%=--ignore=%) -m 'not alone' -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest $(QUICK:%=--ignore=%) -m alone
 
 test-unit: .venv/dev.stamp ## Run the tests that need no process and no network
 	$(BIN)/pytest tests/unit
@@ -29,7 +33,7 @@ test-e2e: .venv/dev.stamp ## Run the tests of the whole system with real process
 	$(BIN)/pytest tests/e2e
 
 test-system: .venv/dev.stamp .venv/web.stamp ## Run the browser tests; installs Chromium with apt-get where it is missing
-	@command -v chromium >/dev/null || { echo "installing chromium" >&2; apt-get install -y -q chromium >/dev/null || { apt-get update -q && apt-get install -y -q chromium; } >/dev/null; }
+	@command -v chromium >/dev/null || { echo "installing chromium" >&2; { apt-get install -y -q chromium fonts-nanum || { apt-get update -q && apt-get install -y -q chromium fonts-nanum; }; } >/dev/null; }
 	$(BIN)/pytest tests/system -rP
 
 chaos: .venv/dev.stamp ## Kill, freeze and cut everything at random, FAULTS times (60), then compare the books

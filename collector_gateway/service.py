@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from collector_gateway import greeting
 from collector_gateway.auth import Unauthenticated, bearer
-from collector_gateway.sessions import Session
+from collector_gateway.session import Session
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import claims
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collector_gateway.credits import Credits
     from collector_gateway.ingest import Ingest
     from collector_gateway.metrics import Metrics
-    from collector_gateway.sessions import Context, Sessions
+    from collector_gateway.session import Context
+    from collector_gateway.sessions import Sessions
     from hostpulse.clock import Clock
     from storage.database import Pool
 

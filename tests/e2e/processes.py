@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,15 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tests.ports import free_port as free_port  # for those who start processes on one
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CHECKOUT = Path(__file__).parents[2]
 MARK = "E2E_MARK"  # every process of a test inherits it
 POLL_S = 0.02
-# Below Linux's ephemeral ports: an agent that knocks at a closed ephemeral port may be given that
-# very port as its own and so connect to itself, and then nobody can listen there.
-PORTS = range(20_000, 32_000)
 LOG_TAIL = 6000  # characters of a log that a failed test shows
 
 T = TypeVar("T")
@@ -43,15 +40,6 @@ def until(look: Callable[[], T], *, within_s: float, what: str) -> T:
 def say(text: str) -> None:
     """Write to what pytest shows of a failed test, or with -rP."""
     sys.stdout.write(text + "\n")
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on just now."""
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("there is no free port")
 
 
 def is_running(pid: int) -> bool:

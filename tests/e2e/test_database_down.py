@@ -122,7 +122,6 @@ PARTS = {"gateway": ["cli", "gateway"], "alerting": ["cli", "alerting"]}
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.timeout(30)
 def test_a_database_without_migrations_is_refused_with_the_command_that_mends_it(
     ground: Ground, postgres: EmbeddedPostgres, part: str
 ) -> None:
@@ -137,7 +136,6 @@ def test_a_database_without_migrations_is_refused_with_the_command_that_mends_it
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.timeout(30)
 def test_a_database_that_asks_for_a_newer_version_is_refused_with_the_upgrade(
     ground: Ground, database: str, part: str
 ) -> None:

@@ -40,7 +40,6 @@ def tables_of_this_kernel() -> set[str]:
     return set(catalog.TABLES) - absent
 
 
-@pytest.mark.timeout(120)
 def test_a_first_start_watches_this_machine_and_a_second_one_still_knows(ground: Ground) -> None:
     system = System(ground)
     expected = tables_of_this_kernel()
@@ -144,7 +143,6 @@ WRONG = {
 WITH_DATABASE = ("HOSTPULSE_DB_PORT", "HOSTPULSE_DATABASE_URL", "HOSTPULSE_INTERVAL_S")
 
 
-@pytest.mark.timeout(90)
 def test_a_wrong_setting_ends_it_with_one_line_that_names_it(ground: Ground) -> None:
     system = System(ground)
     wrong = {}
@@ -160,7 +158,6 @@ def test_a_wrong_setting_ends_it_with_one_line_that_names_it(ground: Ground) -> 
     assert wrong == {}
 
 
-@pytest.mark.timeout(90)
 def test_what_is_taken_is_named(ground: Ground) -> None:
     first = System(ground, settings=FAST)
     first.start()
@@ -186,7 +183,6 @@ def test_what_is_taken_is_named(ground: Ground) -> None:
     assert first.stop()[0] == 0
 
 
-@pytest.mark.timeout(90)
 def test_whenever_it_is_ended_while_it_starts_nothing_is_left_and_it_starts_again(
     ground: Ground,
 ) -> None:
@@ -216,7 +212,6 @@ def pass_time(seconds: float) -> None:
     time.sleep(seconds)
 
 
-@pytest.mark.timeout(60)
 def test_children_that_hang_are_ended_in_time(ground: Ground) -> None:
     system = System(ground, settings=FAST)
     system.start()
@@ -234,7 +229,6 @@ def test_children_that_hang_are_ended_in_time(ground: Ground) -> None:
     assert system.stop()[0] == 0
 
 
-@pytest.mark.timeout(60)
 def test_a_child_that_can_not_be_kept_running_ends_everything(ground: Ground) -> None:
     system = System(ground, settings=FAST)
     up = system.launch()
@@ -255,7 +249,6 @@ def test_a_child_that_can_not_be_kept_running_ends_everything(ground: Ground) ->
     assert ground.survivors() == {}
 
 
-@pytest.mark.timeout(60)
 def test_it_runs_on_a_database_of_somebody_else(ground: Ground, postgres: EmbeddedPostgres) -> None:
     dsn = f"{postgres.url.rpartition('/')[0]}/made_by_up"
     system = System(ground, settings=FAST | {"HOSTPULSE_DATABASE_URL": dsn})
@@ -268,7 +261,6 @@ def test_it_runs_on_a_database_of_somebody_else(ground: Ground, postgres: Embedd
     assert system.stop()[0] == 0
 
 
-@pytest.mark.timeout(60)
 def test_ctrl_c_on_make_up_leaves_no_process(ground: Ground) -> None:
     system = System(ground, settings=FAST)
     # The front door as it is, but with the environment that this test runs in.

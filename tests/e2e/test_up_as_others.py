@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from storage.embedded import ACCOUNTS
 from tests.e2e.processes import CHECKOUT
 from tests.e2e.system import System
@@ -122,7 +120,6 @@ def modes(*paths: Path) -> dict[Path, tuple[int, int]]:
     return {parent: (parent.stat().st_mode, parent.stat().st_uid) for parent in above}
 
 
-@pytest.mark.timeout(120)
 def test_an_ordinary_user_runs_it_from_a_private_home(ground: Ground) -> None:
     uid = pwd.getpwnam(STRANGER).pw_uid if IS_ROOT else os.geteuid()
     gid = pwd.getpwuid(uid).pw_gid
@@ -155,7 +152,6 @@ def test_an_ordinary_user_runs_it_from_a_private_home(ground: Ground) -> None:
     assert {path.stat().st_uid for path in system.data_dir.iterdir()} == {uid}
 
 
-@pytest.mark.timeout(120)
 def test_a_checkout_in_a_private_home_needs_no_mode_changed(ground: Ground) -> None:
     """As root, PostgreSQL's account can't read such a checkout: its binaries are copied."""
     home = ground.folder / "home"
@@ -188,7 +184,6 @@ def test_a_checkout_in_a_private_home_needs_no_mode_changed(ground: Ground) -> N
     assert system.stop()[0] == 0
 
 
-@pytest.mark.timeout(60)
 def test_a_data_directory_that_postgresql_can_not_reach_is_refused_with_the_remedy(
     ground: Ground,
 ) -> None:

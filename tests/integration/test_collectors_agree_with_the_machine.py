@@ -26,6 +26,7 @@ from hostpulse.v1 import telemetry_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+pytestmark = pytest.mark.alone
 LOAD_S = 3.0
 BLOCK = b"x" * 65536
 POINTS = 2.0

@@ -17,12 +17,14 @@ import pytest
 from migrations import run
 from storage import catalog, engines, reader
 from storage.database import connect as open_connection
+from tests.postgres import COPYING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from storage.database import Connection
 
+pytestmark = pytest.mark.xdist_group("timescale")  # as a whole: two months are filled in
 DOCUMENT = (Path(__file__).parents[3] / "docs/sql.md").read_text(encoding="utf-8")
 
 
@@ -244,7 +246,7 @@ def copied(template: str) -> Generator[str]:
         await connection.execute(sql)
         await connection.close()
 
-    asyncio.run(administer(f"CREATE DATABASE {name} TEMPLATE {source}"))
+    asyncio.run(administer(f"CREATE DATABASE {name} TEMPLATE {source} {COPYING}"))
     yield f"{base}/{name}"
     asyncio.run(administer(f"DROP DATABASE {name} WITH (FORCE)"))
 

@@ -71,12 +71,12 @@ async def test_a_full_backlog_leaves_room_for_what_is_fresh():
     waiting = asyncio.create_task(queue.put(submission(8)))
     await asyncio.sleep(0)
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await queue.put(submission())
 
     assert not waiting.done()
     assert [len(work) for work in queue.take()] == [1, lanes.BACKLOG_FLUSH_BATCHES]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await waiting
 
 
@@ -88,5 +88,5 @@ async def test_the_lanes_are_bounded_in_bytes():
     assert not waiting.done()
 
     assert [len(work) for work in queue.take()] == [1]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await waiting

@@ -1,0 +1,171 @@
+"""One agent's stream, from Hello to the end.
+
+Reading and answering are two tasks. What is read goes to the intake (intake.py); answers are
+written as they come, most of them when a flush has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from collector_gateway.intake import Intake, to_word
+from hostpulse.v1 import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from collector_gateway.credits import Credits
+    from collector_gateway.ingest import Ingest
+    from collector_gateway.metrics import Metrics
+    from hostpulse.clock import Clock
+    from storage import claims
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+
+ANSWERS_MAX = 1024  # unread answers; an agent that lets them pile up is not there any more
+DRAIN_GRACE_S = 3.0
+
+
+class Session:
+    """A stream that owns its server.
+
+    Args:
+        context: of the call; messages are bytes.
+        hello: the first message.
+        claimed: what the claim answered.
+        token: the fencing token under which the server was claimed.
+        ingest: where batches go.
+        credits: leave to send backlog.
+        metrics: of this process.
+        clock: ours, to compare with the agent's.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        hello: pb.Hello,
+        claimed: claims.Claimed,
+        token: UUID,
+        ingest: Ingest,
+        credits: Credits,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.server_id = claimed.server_id
+        self.server_name = hello.server_name
+        self.token = token
+        self.goodbye: str | None = None
+        self._context = context
+        self._metrics = metrics
+        self._intake = Intake(
+            hello,
+            claimed,
+            token=token,
+            ingest=ingest,
+            credits=credits,
+            metrics=metrics,
+            clock=clock,
+            answer=self.answer,
+            end=self.end,
+        )
+        self._answers: deque[bytes] = deque()
+        self._answered = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._end: tuple[grpc.StatusCode, str] | None = None
+
+    def answer(self, response: pb.StreamResponse) -> None:
+        """Queue a message to the agent."""
+        if len(self._answers) >= ANSWERS_MAX:
+            self.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "answers are not read")
+            return
+        self._answers.append(response.SerializeToString())
+        self._answered.set()
+
+    def end(self, code: grpc.StatusCode, detail: str) -> None:
+        """End the stream from this side."""
+        if self._end is None:
+            self._end = (code, detail)
+        self._ended.set()
+        self._answered.set()
+
+    def drain(self, reconnect_after_s: float) -> None:
+        """Ask the agent to go elsewhere; what it sent is still stored and answered."""
+        self.answer(
+            pb.StreamResponse(
+                drain=pb.Drain(reconnect_after_s=reconnect_after_s, detail="gateway stops")
+            )
+        )
+
+    async def run(self) -> None:
+        """Read and answer until the agent goes, or `end` is called."""
+        self._intake.open()
+        reader = asyncio.create_task(self._read(), name=f"read {self.server_name}")
+        writer = asyncio.create_task(self._write(), name=f"write {self.server_name}")
+        ender = asyncio.create_task(self._ended.wait(), name=f"end {self.server_name}")
+        tasks = (reader, writer, ender)
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if reader in done:
+                reader.result()
+                await self._write_what_is_left(writer)
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._intake.close()
+            await asyncio.wait(tasks)
+        if self._end is not None:
+            await self._context.abort(*self._end)
+
+    async def _read(self) -> None:
+        """Take messages until the agent has said its last."""
+        while True:
+            data = await self._context.read()
+            if data is grpc.aio.EOF:
+                return
+            self._metrics.bytes_received.inc(len(data))
+            try:
+                request = pb.StreamRequest.FromString(data)
+            except DecodeError:
+                self.end(grpc.StatusCode.INVALID_ARGUMENT, "expected a StreamRequest")
+                return
+            match request.WhichOneof("message"):
+                case "batch":
+                    await self._intake.take(request.batch, data)
+                case "dropped_range":
+                    await self._intake.take_dropped(request.dropped_range)
+                case "heartbeat":
+                    await self._intake.take_heartbeat()
+                case "goodbye":
+                    name = pb.GoodbyeReason.Name(request.goodbye.reason)
+                    self.goodbye = to_word(name, "GOODBYE_REASON_")
+                case _:
+                    pass  # an answer to config, or a message of a newer agent
+
+    async def _write(self) -> None:
+        """Write answers as they come."""
+        while True:
+            while self._answers:
+                await self._context.write(self._answers.popleft())
+            self._answered.clear()
+            if not self._answers:
+                await self._answered.wait()
+
+    async def _write_what_is_left(self, writer: asyncio.Task[None]) -> None:
+        """Give batches that were read before the agent's end their verdicts, within a grace."""
+        deadline = time.monotonic() + DRAIN_GRACE_S
+        while (self._intake.in_flight or self._answers) and not writer.done():
+            try:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    if self._intake.in_flight:
+                        await self._intake.one_settled()
+                    else:
+                        await asyncio.sleep(0.005)  # the writer is at it
+            except TimeoutError:
+                return
