@@ -20,7 +20,7 @@ web: .venv/web.stamp ## Build the web page
 
 test: .venv/dev.stamp ## Run every test of the default suite, quick ones first, then WORKERS (2) at a time
 	$(BIN)/pytest $(QUICK)
-	$(BIN)/pytest $(QUICK:%=--ignore=%) -m 'not alone' -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest $(QUICK:%=--ignore=%) -m 'not alone' -n $(WORKERS) --dist loadscope
 	$(BIN)/pytest $(QUICK:%=--ignore=%) -m alone
 
 test-unit: .venv/dev.stamp ## Run the tests that need no process and no network

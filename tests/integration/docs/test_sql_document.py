@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
-pytestmark = pytest.mark.xdist_group("timescale")  # as a whole: two months are filled in
 DOCUMENT = (Path(__file__).parents[3] / "docs/sql.md").read_text(encoding="utf-8")
 
 
