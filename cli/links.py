@@ -6,7 +6,7 @@ not use it up: its button does.
 
 from __future__ import annotations
 
-VARIABLE = "HOSTPULSE_SIGN_IN_TOKEN"  # how `hostpulse up` hands a token to what prepares
+VARIABLE = "SIGN_IN_TOKEN"  # how `hostpulse up` hands a token to what prepares
 
 
 def sign_in(address: str, token: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,14 @@ class Browser:
         for context in self.contexts:
             context.close()
         assert self.complaints == []
+
+
+def until_true(page: playwright_api.Page, expression: str, argument: object = None) -> None:
+    """Wait until an expression is true; the page's policy forbids Playwright's own way."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(20)
 
 
 def picture(page: playwright_api.Page, name: str, *, whole: bool = False) -> None:

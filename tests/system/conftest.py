@@ -23,9 +23,12 @@ def ground() -> Generator[Ground]:
 
 
 @pytest.fixture(scope="session")
-def small(ground, template) -> stack.Stack:
-    """Twelve servers, one of them with a month behind it."""
-    return stack.start(ground, template, "small", seed.fill_small)
+def small(ground, template) -> Generator[stack.Stack]:
+    """Twelve servers, one of them with a month behind it, which go on sending."""
+    with stack.going_on(
+        stack.start(ground, template, "small", seed.fill_small), seed.go_on
+    ) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

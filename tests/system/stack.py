@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,12 +17,13 @@ from tests.e2e.processes import free_port, until
 from tests.e2e.system import get
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from storage.database import Connection
     from tests.e2e.processes import Ground, Running
 
 T = TypeVar("T")
+EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,23 @@ class Stack:
     def run(self, work: Callable[[Connection], Awaitable[object]]) -> object:
         """Do something in the database."""
         return _apart(lambda: _with(self.dsn, work))
+
+
+@contextmanager
+def going_on(stack: Stack, work: Callable[[Connection], Awaitable[object]]) -> Generator[Stack]:
+    """Do something every ten seconds, in a thread, for as long as the stack is looked at."""
+    over = threading.Event()
+
+    async def repeat(connection: Connection) -> None:
+        while not over.is_set():
+            await work(connection)
+            await asyncio.to_thread(over.wait, EVERY_S)
+
+    thread = threading.Thread(target=lambda: asyncio.run(_with(stack.dsn, repeat)), daemon=True)
+    thread.start()
+    yield stack
+    over.set()
+    thread.join()
 
 
 def start(

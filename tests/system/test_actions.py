@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -12,11 +13,17 @@ from tests.e2e.system import System
 from tests.system import seed, stack
 from tests.system.browser import Browser
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 
 @pytest.fixture(scope="module")
-def own(ground, template) -> stack.Stack:
+def own(ground, template) -> Generator[stack.Stack]:
     """A stack that these tests may change."""
-    return stack.start(ground, template, "own", seed.fill_small)
+    with stack.going_on(
+        stack.start(ground, template, "own", seed.fill_small), seed.go_on
+    ) as started:
+        yield started
 
 
 def test_new_samples_show_without_a_reload(browser, small):
@@ -41,7 +48,7 @@ def test_new_samples_show_without_a_reload(browser, small):
 def test_server_page_goes_on_by_itself(browser, small):
     page = browser.open(small, "server/web-02?range=5m")
     with page.expect_response(re.compile(r"family=cpu&")) as first:
-        page.wait_for_function("document.querySelectorAll('.u-over').length >= 2")
+        page.locator(".u-over").nth(1).wait_for()
     with page.expect_response(re.compile(r"family=cpu&"), timeout=15_000) as second:
         pass
 

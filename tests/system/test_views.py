@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.system.browser import PHONE, picture
+from tests.system.browser import PHONE, picture, until_true
 
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 CHART_COUNT = 16
@@ -22,7 +23,6 @@ VIEWS = {
     "alerts/silences": "Silences",
     "rules": "TIME_WAIT sockets",
     "rules/cpu_usage": "Test against history",
-    "settings/keys": "Keys",
     "settings/database": "PostgreSQL",
 }
 
@@ -93,7 +93,7 @@ def test_pictures(browser, small):
         page.locator(".link-live").wait_for()
         page.wait_for_load_state("load")
         if "server/" in place:
-            page.wait_for_function(f"document.querySelectorAll('.u-over').length >= {CHART_COUNT}")
+            page.locator(".u-over").nth(CHART_COUNT - 1).wait_for()
         picture(page, name)
 
 
@@ -101,9 +101,10 @@ def test_offline_server_says_since_when(browser, small):
     page = browser.open(small)
 
     row = page.get_by_role("row").filter(has_text="cache-01")
+    row.wait_for()
 
     assert "Offline" in row.inner_text()
-    assert "last heard 23 min" in row.inner_text()
+    assert re.search(r"last heard 2\d min", row.inner_text())
     stopped = page.get_by_role("row").filter(has_text="batch-01").inner_text()
     assert "the agent was stopped: shutdown" in stopped
 
@@ -114,7 +115,7 @@ def test_empty_database_says_what_to_do(browser, empty):
     page.get_by_text("hostpulse key create --role agent").wait_for()
 
     assert serious(page) == []
-    for place in ("capacity", "alerts", "alerts/history", "rules"):
+    for place in ("capacity", "alerts", "alerts/silences", "rules"):
         page.goto(f"/#/{place}")
         page.locator("main h1").wait_for()
 
@@ -145,7 +146,7 @@ def test_servers_are_found_filtered_and_sorted(browser, small):
 def test_server_page_has_every_chart_and_its_numbers(browser, small):
     page = browser.open(small, "server/web-01?range=1h")
     page.get_by_text("redis-server").first.wait_for()
-    page.wait_for_function(f"document.querySelectorAll('.u-over').length >= {CHART_COUNT}")
+    page.locator(".u-over").nth(CHART_COUNT - 1).wait_for()
 
     charts = {
         figure.get_attribute("aria-label").partition(".")[0]: figure.get_attribute("aria-label")
@@ -170,12 +171,15 @@ def test_server_page_has_every_chart_and_its_numbers(browser, small):
 def test_memory_stack_makes_up_the_whole(browser, small):
     page = browser.open(small, "server/web-01?range=1h")
     legend = page.locator("figure.chart", has_text="buffers").locator(".legend")
-    page.wait_for_function("document.querySelectorAll('.u-over').length > 4")
-    text = legend.inner_text()
+    page.locator(".u-over").nth(4).wait_for()
+    until_true(
+        page, "() => document.querySelector('#memory ~ .charts b').textContent.includes('B')"
+    )
+    lines = legend.locator("li").all_text_contents()
 
-    parts = [float(each.split()[-2]) / (1024 if "MiB" in each else 1) for each in text.split("\n")]
+    parts = [float(each.split()[-2]) / (1024 if "MiB" in each else 1) for each in lines]
 
-    assert text.split("\n")[0].startswith("programs")
+    assert lines[0].startswith("programs")
     assert sum(parts) == pytest.approx(32, abs=0.1)
 
 
@@ -199,7 +203,7 @@ def test_gaps_alerts_and_events_are_on_the_charts(browser, small):
 
 def test_dragging_zooms_in_and_a_double_click_out(browser, small):
     page = browser.open(small, "server/web-01?range=1h")
-    page.wait_for_function("document.querySelectorAll('.u-over').length >= 2")
+    page.locator(".u-over").nth(1).wait_for()
     plot = page.locator("figure.chart", has_text="CPU time").locator(".u-over")
     box = plot.bounding_box()
 
@@ -210,24 +214,24 @@ def test_dragging_zooms_in_and_a_double_click_out(browser, small):
     page.wait_for_url("**from=*")
     start, end = (int(part.split("=")[1]) for part in page.url.split("?")[1].split("&")[:2])
     plot.dblclick()
-    page.wait_for_function(f"!location.hash.includes('from={start}')")
+    until_true(page, "from => !location.hash.includes(from)", f"from={start}")
 
     assert end - start == pytest.approx(900, abs=30)
 
 
 def test_all_charts_share_one_cursor(browser, small):
     page = browser.open(small, "server/web-01?range=1h")
-    page.wait_for_function(f"document.querySelectorAll('.u-over').length >= {CHART_COUNT}")
+    page.locator(".u-over").nth(CHART_COUNT - 1).wait_for()
     box = page.locator("figure.chart", has_text="CPU time").locator(".u-over").bounding_box()
     load = page.locator("figure.chart", has_text="15 min").locator(".legend b").first
     before = load.inner_text()
 
     page.mouse.move(box["x"] + box["width"] * 0.05, box["y"] + 40)
 
-    page.wait_for_function(
-        "text => document.querySelector('#cpu ~ .charts figure:nth-of-type(2) "
-        ".legend b').textContent !== text",
-        arg=before,
+    until_true(
+        page,
+        "([path, text]) => document.querySelector(path).textContent !== text",
+        ["#cpu ~ .charts figure:nth-of-type(2) .legend b", before],
     )
     shown = page.evaluate(
         "[...document.querySelectorAll('.u-cursor-x')].filter(e => e.style.transform).length"

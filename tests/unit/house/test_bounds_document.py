@@ -23,8 +23,7 @@ from agent import buffer as agent_buffer
 from agent.collectors import CollectorSettings
 from alerting import app as alerting_app
 from alerting import outbox, worker
-from api import bodies, cadence, fleet, overview, streams
-from api import sessions as web
+from api import bodies, cadence
 from cli import children, prepare, up
 from collector_gateway import (
     auth,
@@ -37,7 +36,7 @@ from collector_gateway import (
     sessions,
     upkeep,
 )
-from storage import history, lateness, reading, web_sessions
+from storage import lateness, reading
 from storage.engines import postgres
 
 DOCUMENT = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -97,14 +96,6 @@ STATED = {
     "post": f"| {bodies.MAX_BYTES // KIB} KiB, {bodies.TIMEOUT_S:g} s to arrive, "
     f"{ingest.HTTP_WAIT_S:g} s to be stored |",
     "points": f"| {count(reading.MAX_POINTS)} points;",
-    "streams": f"| streams of events | {overview.STREAMS_MAX}, one message deep, "
-    f"{streams.STALLED_S:g} s for",
-    "overview": f"| every {fleet.LIVES_S:g} s, and {100 / fleet.SHARE:g} % of the time",
-    "chart": f"| {count(history.POINTS_MAX)} points, {history.SERIES_MAX} series |",
-    "web sessions": f"| {web_sessions.IDLE.total_seconds() / 3600:g} h without use, "
-    f"{web_sessions.LIFETIME.days} days; {count(web.REMEMBERED_MAX)} in memory, looked up again "
-    f"after {web.RECHECK_NS // NS} s |",
-    "links": f"| one use, {web_sessions.LINK_LIFETIME.total_seconds() / 60:g} minutes |",
     "rhythms": f"| servers whose posts' rhythm is known | {count(cadence.SERVERS_MAX)} |",
     "keys": f"| {count(auth.REMEMBERED_MAX)} good, {count(auth.REFUSED_MAX)} refused; "
     f"looked up again after {auth.RECHECK_NS // NS} s |",
