@@ -48,8 +48,13 @@ class Browser:
         theme: str = "light",
         locale: str = "en-GB",
         signed_in: bool = True,
+        before: str | None = None,
+        sent: list[int] | None = None,
     ) -> playwright_api.Page:
-        """Open a page at `#/place`."""
+        """Open a page at `#/place`, with nothing in its cache.
+
+        `before` is a script that runs first; `sent` gets the bytes of each answer, as sent.
+        """
         context = self.chromium.new_context(
             viewport=size or DESKTOP,
             color_scheme=theme,
@@ -67,7 +72,7 @@ class Browser:
                 headers={"X-Hostpulse-Page": "1", "Origin": stack.url},
             )
             assert answer.ok, answer.text()
-        return self._goto(context, f"/#/{place}")
+        return self._goto(context, f"/#/{place}", before=before, sent=sent)
 
     def open_url(self, url: str) -> playwright_api.Page:
         """Open any address, without a session."""
@@ -76,8 +81,21 @@ class Browser:
         context.set_default_timeout(TIMEOUT_MS)
         return self._goto(context, url)
 
-    def _goto(self, context: playwright_api.BrowserContext, url: str) -> playwright_api.Page:
+    def _goto(
+        self,
+        context: playwright_api.BrowserContext,
+        url: str,
+        *,
+        before: str | None = None,
+        sent: list[int] | None = None,
+    ) -> playwright_api.Page:
         page = context.new_page()
+        if before:
+            page.add_init_script(before)
+        if sent is not None:
+            client = context.new_cdp_session(page)
+            client.send("Network.enable")
+            client.on("Network.dataReceived", lambda each: sent.append(each["encodedDataLength"]))
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(url)
