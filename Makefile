@@ -37,7 +37,7 @@ test-system: .venv/dev.stamp .venv/web.stamp ## Run the browser tests; installs 
 	$(BIN)/pytest tests/system -rP
 
 chaos: .venv/dev.stamp ## Kill, freeze and cut everything at random, FAULTS times (60), then compare the books
-	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos -rP
+	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos tests/chaos/long_outages.py -rP
 
 check: .venv/dev.stamp proto-check web ## Run the linters, the type checker and the import contracts
 	$(BIN)/ruff check .

@@ -482,7 +482,7 @@ class CustomSample(_message.Message):
     def __init__(self, name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., value: _Optional[float] = ...) -> None: ...
 
 class AgentHealthSample(_message.Message):
-    __slots__ = ("cpu_percent", "memory_rss_bytes", "collect_ms", "spool_batches", "spool_bytes", "sent_batches", "failed_sends", "dropped_samples", "clock_offset_ms", "stuck_collectors")
+    __slots__ = ("cpu_percent", "memory_rss_bytes", "collect_ms", "spool_batches", "spool_bytes", "sent_batches", "failed_sends", "dropped_samples", "clock_offset_ms", "stuck_collectors", "unspooled_batches")
     CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
     MEMORY_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     COLLECT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -493,6 +493,7 @@ class AgentHealthSample(_message.Message):
     DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     CLOCK_OFFSET_MS_FIELD_NUMBER: _ClassVar[int]
     STUCK_COLLECTORS_FIELD_NUMBER: _ClassVar[int]
+    UNSPOOLED_BATCHES_FIELD_NUMBER: _ClassVar[int]
     cpu_percent: float
     memory_rss_bytes: int
     collect_ms: float
@@ -503,7 +504,8 @@ class AgentHealthSample(_message.Message):
     dropped_samples: int
     clock_offset_ms: float
     stuck_collectors: int
-    def __init__(self, cpu_percent: _Optional[float] = ..., memory_rss_bytes: _Optional[int] = ..., collect_ms: _Optional[float] = ..., spool_batches: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., sent_batches: _Optional[int] = ..., failed_sends: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., clock_offset_ms: _Optional[float] = ..., stuck_collectors: _Optional[int] = ...) -> None: ...
+    unspooled_batches: int
+    def __init__(self, cpu_percent: _Optional[float] = ..., memory_rss_bytes: _Optional[int] = ..., collect_ms: _Optional[float] = ..., spool_batches: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., sent_batches: _Optional[int] = ..., failed_sends: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., clock_offset_ms: _Optional[float] = ..., stuck_collectors: _Optional[int] = ..., unspooled_batches: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("committed", "limits", "capabilities", "config", "time_unix_ns")

@@ -160,6 +160,13 @@ MESSAGES: Mapping[str, Make] = {
             epoch=1, seq=1, cpu=pb.CpuSample(), disk_io=[pb.DiskIoSample(device="sda")]
         )
     ),
+    "request-batch-unspooled": lambda: pb.StreamRequest(
+        batch=pb.MetricBatch(
+            epoch=1,
+            seq=2,
+            agent_health=pb.AgentHealthSample(spool_batches=3, unspooled_batches=2),
+        )
+    ),
     "request-heartbeat": lambda: pb.StreamRequest(
         heartbeat=pb.Heartbeat(time_unix_ns=TIME_UNIX_NS, monotonic_ns=1)
     ),
