@@ -121,7 +121,7 @@ class Sparklines:
 async def read(connection: Connection) -> Overview:
     """Read the newest of everything."""
     known = await servers.list_all(connection)
-    values = {row["id"]: row for row in await connection.fetch(_VALUES, FRESH)}
+    values = {row["id"]: dict(row) for row in await connection.fetch(_VALUES, FRESH)}
     alerts = await connection.fetch(_FIRING)
     firing: dict[int, list[Firing]] = {}
     for row in alerts:
@@ -132,7 +132,9 @@ async def read(connection: Connection) -> Overview:
             firing.setdefault(server_id, []).append(Firing(**each))
     recent = await connection.fetch(_RECENT, RECENT_ALERTS)
     return Overview(
-        lines=[_line(server, values.get(server.id), firing.get(server.id, ())) for server in known],
+        lines=[
+            _line(server, values.get(server.id, {}), firing.get(server.id, ())) for server in known
+        ],
         recent=[dict(row) for row in recent],
         firing=len(alerts),
         unacknowledged=sum(not row["acknowledged"] for row in alerts),
@@ -157,8 +159,6 @@ async def read_sparklines(connection: Connection, *, now: datetime) -> Sparkline
     return Sparklines(begin=begin, values=read)
 
 
-def _line(
-    server: servers.Server, row: Mapping[str, object] | None, firing: Sequence[Firing]
-) -> Line:
-    values = {name: value for name, value in dict(row or {}).items() if name != "id"}
+def _line(server: servers.Server, row: Mapping[str, object], firing: Sequence[Firing]) -> Line:
+    values = {name: value for name, value in row.items() if name != "id"}
     return Line(server=server, firing=firing, **values)  # pyright: ignore[reportArgumentType] - columns of _VALUES
