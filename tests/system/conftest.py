@@ -32,9 +32,12 @@ def small(ground, template) -> Generator[stack.Stack]:
 
 
 @pytest.fixture(scope="session")
-def big(ground, template) -> stack.Stack:
-    """A thousand servers."""
-    return stack.start(ground, template, "big", seed.fill_big)
+def big(ground, template) -> Generator[stack.Stack]:
+    """A thousand servers, which go on sending."""
+    with stack.going_on(
+        stack.start(ground, template, "big", seed.fill_big), seed.go_on_big
+    ) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

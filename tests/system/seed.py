@@ -302,6 +302,13 @@ async def fill_small(connection: Connection) -> None:
     await connection.execute("ANALYZE")
 
 
+async def go_on_big(connection: Connection) -> None:
+    """Let every server of a big fleet tell something new."""
+    await connection.execute(
+        "INSERT INTO cpu (time, server_id, usage_percent) SELECT now(), id, random() * 100 FROM server"
+    )
+
+
 async def fill_big(connection: Connection, servers: int = BIG) -> None:
     """A thousand servers, of which some are in trouble."""
     labels = json.dumps({"role": "node"})
