@@ -305,7 +305,8 @@ async def fill_small(connection: Connection) -> None:
 async def go_on_big(connection: Connection) -> None:
     """Let every server of a big fleet tell something new."""
     await connection.execute(
-        "INSERT INTO cpu (time, server_id, usage_percent) SELECT now(), id, random() * 100 FROM server"
+        "INSERT INTO cpu (time, server_id, usage_percent)"
+        " SELECT now(), id, random() * 100 FROM server"
     )
 
 

@@ -35,6 +35,9 @@ export function SortHead<C extends string>(props: Props<C>) {
   );
 }
 
+// Once for all: String.localeCompare finds its rules anew for each pair.
+const NAMES = new Intl.Collator(undefined, { numeric: true });
+
 // Nothing sorts behind everything, whichever way.
 export function compare(
   a: number | string | null,
@@ -42,6 +45,6 @@ export function compare(
   down: boolean,
 ): number {
   if (a === null || b === null) return Number(a === null) - Number(b === null);
-  const ahead = typeof a === "string" ? a.localeCompare(String(b)) : a - Number(b);
+  const ahead = typeof a === "string" ? NAMES.compare(a, String(b)) : a - Number(b);
   return down ? -ahead : ahead;
 }
