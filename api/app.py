@@ -17,10 +17,13 @@ from api import (
     access,
     ack_page,
     alerts,
+    audit_log,
     capacity,
     database_status,
+    enrollments,
     failures,
     health,
+    keys,
     listing,
     missing,
     overview,
@@ -50,7 +53,12 @@ def create(services: Services) -> FastAPI:
     )
     failures.install(app)
     signed_in = sessions.Sessions(services.query_pool, clock=services.clock)
-    app.add_middleware(access.RequireKey, authenticator=services.authenticator, signed_in=signed_in)
+    app.add_middleware(
+        access.RequireKey,
+        authenticator=services.authenticator,
+        denied=services.denials,
+        signed_in=signed_in,
+    )
     for module in (
         posting,
         reading,
@@ -63,6 +71,9 @@ def create(services: Services) -> FastAPI:
         alerts,
         silences,
         rules,
+        keys,
+        enrollments,
+        audit_log,
         ack_page,
         health,
     ):

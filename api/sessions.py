@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from api import problems
-from collector_gateway import auth
+from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
 from storage import web_sessions
 
@@ -42,9 +42,9 @@ class Sessions:
     def __init__(self, pool: Pool, *, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[int, auth.Principal]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[int, Principal]] = OrderedDict()
 
-    async def authenticate(self, request: Request) -> auth.Principal | None:
+    async def authenticate(self, request: Request) -> Principal | None:
         """Return who is signed in; None where a request brings no session.
 
         Raises:
@@ -76,7 +76,7 @@ class Sessions:
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
             await web_sessions.end(connection, token)
 
-    async def _look(self, token: str) -> auth.Principal:
+    async def _look(self, token: str) -> Principal:
         digest = web_sessions.digest(token)
         now = self._clock.monotonic_ns()
         known = self._known.get(digest)
@@ -92,8 +92,8 @@ class Sessions:
             raise errors.Retryable("the database can't be asked just now") from error
         if found is None:
             self._known.pop(digest, None)
-            raise auth.Unauthenticated("this session has ended: sign in again")
-        principal = auth.Principal(
+            raise Unauthenticated("this session has ended: sign in again")
+        principal = Principal(
             key_id=found.key_id, prefix=found.prefix, role=found.role, server_names=frozenset()
         )
         self._known[digest] = (now + RECHECK_NS, principal)

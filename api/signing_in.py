@@ -10,7 +10,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from api import access, bodies, problems, sessions
-from collector_gateway import auth
+from collector_gateway.principals import Principal, Unauthenticated
 from storage import web_sessions
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
         """Return whose session a browser has, if any."""
         try:
             who = await signed_in.authenticate(request)
-        except auth.Unauthenticated:
+        except Unauthenticated:
             who = None
         return JSONResponse(_show(who), headers=NO_STORE)
 
@@ -46,12 +46,15 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
         else:
             try:
                 who = await services.authenticator.authenticate(credential)
-            except auth.Unauthenticated as error:
+            except Unauthenticated as error:
                 raise problems.Problem(HTTPStatus.FORBIDDEN, str(error)) from error
+            if who.key_id is None:
+                detail = "a token can't sign in: take a key"
+                raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
             if who.role not in web_sessions.PEOPLE:
                 detail = f"a key of role {who.role} is not for people: take one of role reader"
                 raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
-            key_id, actor = who.key_id, f"key {who.prefix}"
+            key_id, actor = who.key_id, who.actor
         token = await signed_in.begin(key_id, actor=actor, address=address)
         answer = JSONResponse({"signed_in": True}, headers=NO_STORE)
         sessions.set_cookie(answer, request, token)
@@ -72,7 +75,7 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
     return routes
 
 
-def _show(who: auth.Principal | None) -> dict[str, object]:
+def _show(who: Principal | None) -> dict[str, object]:
     if who is None:
         return {"signed_in": False}
     return {"signed_in": True, "key": who.prefix, "role": who.role, "is_admin": who.is_admin}

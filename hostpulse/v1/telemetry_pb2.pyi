@@ -671,17 +671,29 @@ class ConfigResult(_message.Message):
     detail: str
     def __init__(self, revision: _Optional[int] = ..., status: _Optional[_Union[ConfigStatus, str]] = ..., detail: _Optional[str] = ...) -> None: ...
 
+class GetAuthorityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetAuthorityResponse(_message.Message):
+    __slots__ = ("ca_certificate",)
+    CA_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    ca_certificate: bytes
+    def __init__(self, ca_certificate: _Optional[bytes] = ...) -> None: ...
+
 class EnrollRequest(_message.Message):
-    __slots__ = ("token", "server_name", "machine_id", "agent_version")
+    __slots__ = ("token", "server_name", "machine_id", "agent_version", "hostname")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SERVER_NAME_FIELD_NUMBER: _ClassVar[int]
     MACHINE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     token: str
     server_name: str
     machine_id: str
     agent_version: str
-    def __init__(self, token: _Optional[str] = ..., server_name: _Optional[str] = ..., machine_id: _Optional[str] = ..., agent_version: _Optional[str] = ...) -> None: ...
+    hostname: str
+    def __init__(self, token: _Optional[str] = ..., server_name: _Optional[str] = ..., machine_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., hostname: _Optional[str] = ...) -> None: ...
 
 class EnrollResponse(_message.Message):
     __slots__ = ("api_key", "server_name", "ca_certificate")

@@ -184,6 +184,9 @@ MESSAGES: Mapping[str, Make] = {
     ),
     "enroll-request": lambda: fill(pb.EnrollRequest()),
     "enroll-response": lambda: fill(pb.EnrollResponse()),
+    "enroll-request-hostname": lambda: fill(pb.EnrollRequest()),
+    "authority-request": lambda: pb.GetAuthorityRequest(),
+    "authority-response": lambda: fill(pb.GetAuthorityResponse()),
 }
 
 
@@ -194,6 +197,8 @@ def kind_of(name: str) -> type[Message]:
         "response-": pb.StreamResponse,
         "enroll-request": pb.EnrollRequest,
         "enroll-response": pb.EnrollResponse,
+        "authority-request": pb.GetAuthorityRequest,
+        "authority-response": pb.GetAuthorityResponse,
     }
     return next(kind for prefix, kind in kinds.items() if name.startswith(prefix))
 

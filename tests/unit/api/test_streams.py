@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from api import streams
-from collector_gateway import auth
+from collector_gateway.principals import Unauthenticated
 from hostpulse import errors
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def test_stream_survives_a_database_that_is_away() -> None:
 
 async def test_stream_ends_when_the_session_does() -> None:
     async def ended() -> None:
-        raise auth.Unauthenticated("revoked")
+        raise Unauthenticated("revoked")
 
     assert [event async for event in follow(Looks({"a": 1}), recheck=ended)] == [b"retry: 3000\n\n"]
 

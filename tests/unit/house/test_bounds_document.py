@@ -11,6 +11,7 @@ from agent import (
     channel,
     checkpoints,
     dropped,
+    enrolling,
     outgoing,
     quarantine,
     runner,
@@ -29,16 +30,19 @@ from collector_gateway import (
     auth,
     claims,
     credits,
+    denials,
     flusher,
     greeting,
     ingest,
     intake,
     lanes,
+    live,
     service,
+    tokens,
     upkeep,
 )
 from collector_gateway import session as gateway_session
-from storage import lateness, reading
+from storage import enrollments, keys, lateness, reading
 from storage.engines import postgres
 
 DOCUMENT = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -101,6 +105,14 @@ STATED = {
     "rhythms": f"| servers whose posts' rhythm is known | {count(cadence.SERVERS_MAX)} |",
     "keys": f"| {count(auth.REMEMBERED_MAX)} good, {count(auth.REFUSED_MAX)} refused; "
     f"looked up again after {auth.RECHECK_NS // NS} s |",
+    "live keys": f"all in one query every {live.NET_INTERVAL_S:g} s | what has ended",
+    "denials": f"| {denials.KINDS_MAX} kinds a minute, each at once",
+    "tokens": f"| {count(tokens.TOKEN_MAX_CHARACTERS)} characters, its file "
+    f"{tokens.FILE_MAX_BYTES // KIB} KiB, looked at once a second |",
+    "enrolment": f"| {count(keys.USES_MAX)} uses a token; a request waits for "
+    f"{enrollments.PENDING_FOR.days} days |",
+    "enrolling": f"| a call {enrolling.CALL_TIMEOUT_S:g} s; asked again after "
+    f"{enrolling.ASK_AGAIN.minimum_s:g} to {enrolling.ASK_AGAIN.maximum_s:g} s, for an hour |",
     "trust": f"good for {auth.TRUSTED_WITHOUT_DATABASE_NS // NS // 60} minutes after",
     "cycle": f"| {worker.CYCLE_MAX_S:g} s, {alerting_app.CYCLE_STATEMENT_S:g} s a statement |",
     "outage": f"| {worker.RETRY.initial_s:g} s, doubling to {worker.RETRY.maximum_s:g} s |",
