@@ -23,6 +23,8 @@ VIEWS = {
     "alerts/silences": "Silences",
     "rules": "TIME_WAIT sockets",
     "rules/cpu_usage": "Test against history",
+    "settings/keys": "Make a key",
+    "settings/audit": "session.begin",
     "settings/database": "PostgreSQL",
 }
 
