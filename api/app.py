@@ -19,6 +19,7 @@ from api import (
     alerts,
     audit_log,
     capacity,
+    channels,
     database_status,
     enrollments,
     failures,
@@ -74,6 +75,7 @@ def create(services: Services) -> FastAPI:
         keys,
         enrollments,
         audit_log,
+        channels,
         ack_page,
         health,
     ):

@@ -29,7 +29,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.ingest import free_port, wait_for
+from bench.databases import free_port, wait_for
 from migrations import run
 from storage import catalog, database, engines, reading
 from storage.embedded import EmbeddedPostgres
@@ -380,7 +380,7 @@ async def ask_all(connection, runs: int) -> None:
 
 
 async def work(dsn: str, options: argparse.Namespace) -> None:
-    await wait_for(dsn)
+    await asyncio.to_thread(wait_for, dsn)
     await asyncio.to_thread(run.upgrade, dsn)
     connection = await database.connect(dsn, "bench", statement_timeout_s=1800)
     try:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf.message import DecodeError
 
-from collector_gateway.intake import Intake, to_word
+from collector_gateway.intake import Intake
+from collector_gateway.words import to_word
 from hostpulse.v1 import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ class Session:
                 case "heartbeat":
                     await self._intake.take_heartbeat()
                 case "goodbye":
-                    name = pb.GoodbyeReason.Name(request.goodbye.reason)
-                    self.goodbye = to_word(name, "GOODBYE_REASON_")
+                    reason = request.goodbye.reason
+                    self.goodbye = to_word(pb.GoodbyeReason, reason, "GOODBYE_REASON_")
                 case _:
                     pass  # an answer to config, or a message of a newer agent
 

@@ -92,7 +92,7 @@ STATED = {
     "backlog": f"| queue of the backlog | {count(lanes.BACKLOG_MAX_BATCHES)} batches, "
     f"{lanes.BACKLOG_MAX_BYTES // MIB} MiB, and as many credits, {credits.STREAM_MAX} a stream |",
     "flush": f"| {count(lanes.LIVE_FLUSH_BATCHES)} batches ({lanes.BACKLOG_FLUSH_BATCHES} of the "
-    f"backlog), {ingest.FLUSH_WAIT_S * 1000:g} ms for",
+    f"backlog), every {ingest.FLUSH_EVERY_S * 1000:g} ms at most, 15 s",
     "flush time": f"{flusher.FLUSH_TIMEOUT_S:g} s in all | tried again after "
     f"{flusher.BACKOFF.initial_s:g} s, doubling to {flusher.BACKOFF.maximum_s:g} s",
     "slow": f"one that took too long {flusher.SLOW_TRIES} times, in halves |",
