@@ -20,11 +20,14 @@ VIEWS = {
     "server/cache-01?range=1h": "cache-01",
     "capacity": "build-07.eu-west.internal.example.org",
     "alerts": "Memory usage",
+    "alerts/history": "Packet loss",
+    "alerts/1": "Evidence",
     "alerts/silences": "Silences",
     "rules": "TIME_WAIT sockets",
     "rules/cpu_usage": "Test against history",
     "settings/keys": "Make a key",
     "settings/audit": "session.begin",
+    "settings/channels": "nobody is told of alerts",
     "settings/database": "PostgreSQL",
 }
 
