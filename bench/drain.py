@@ -21,9 +21,13 @@ from pathlib import Path
 import psutil
 
 from agent import batches, uplink
+from agent.buffer import BufferBounds
+from agent.collectors import CollectorSettings
+from agent.configuration import Configuration
 from agent.counters import Counters
 from agent.health import ClockOffset
 from agent.identity import Identity
+from agent.plan import Plan
 from agent.settings import ApiKey
 from agent.spool_buffer import SpoolBuffer
 from bench import databases, gateways
@@ -73,10 +77,16 @@ class Agent:
                 server_name=f"host-{number}",
                 api_key=ApiKey(key),
                 tls=None,
-                intervals_s={pb.FAMILY_CPU: float(INTERVAL_S)},
             ),
             identity=Identity(machine_id=f"m{number}", boot_id=NOW, host=pb.HostFacts()),
             buffer=self.buffer,
+            configuration=Configuration(
+                Plan(
+                    intervals_s={pb.FAMILY_CPU: float(INTERVAL_S)},
+                    collectors=CollectorSettings(),
+                    spool=BufferBounds(),
+                )
+            ),
             numbering=self.numbering,
             counters=Counters(),
             offset=ClockOffset(self.clock),
