@@ -27,6 +27,7 @@ VIEWS = {
     "rules/cpu_usage": "Test against history",
     "settings/keys": "Make a key",
     "settings/audit": "session.begin",
+    "settings/config": "Who runs what",
     "settings/channels": "nobody is told of alerts",
     "settings/database": "PostgreSQL",
 }
