@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from api import failures, page, problems
+from api import failures, limiting, page, problems
 from collector_gateway import auth, denials
+from collector_gateway.limits import Limited
 from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
 
@@ -50,6 +51,8 @@ class RequireKey:
             except Unauthenticated as error:
                 await self._note(scope, None, str(error))
                 refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
+            except Limited as error:
+                refusal = limiting.too_fast(error)
             except errors.Retryable as error:
                 refusal = failures.retry_later(str(error), error.after_s)
             except problems.Problem as error:
@@ -65,7 +68,9 @@ class RequireKey:
         """Return who is calling: by the key that they bring, else by their session."""
         credential = _credential(request)
         session = None if credential else await self._signed_in.authenticate(request)
-        return session or await self._authenticator.authenticate(credential)
+        return session or await self._authenticator.authenticate(
+            credential, address=limiting.address_of(request.scope)
+        )
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send, who: Principal) -> None:
         """Answer somebody who is known, and note what they may not do."""

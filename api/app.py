@@ -26,6 +26,7 @@ from api import (
     failures,
     health,
     keys,
+    limiting,
     listing,
     missing,
     overview,
@@ -55,12 +56,16 @@ def create(services: Services) -> FastAPI:
     )
     failures.install(app)
     signed_in = sessions.Sessions(services.query_pool, clock=services.clock)
+    if services.limits is not None:
+        app.add_middleware(limiting.LimitKey, limits=services.limits)
     app.add_middleware(
         access.RequireKey,
         authenticator=services.authenticator,
         denied=services.denials,
         signed_in=signed_in,
     )
+    if services.limits is not None:  # added last, and so asked first
+        app.add_middleware(limiting.LimitAddress, limits=services.limits)
     for module in (
         posting,
         reading,

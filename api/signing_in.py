@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access, bodies, problems, sessions
+from api import access, bodies, limiting, problems, sessions
 from collector_gateway.principals import Principal, Unauthenticated
 from storage import web_sessions
 
@@ -45,7 +45,9 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
             actor = "sign-in link"
         else:
             try:
-                who = await services.authenticator.authenticate(credential)
+                who = await services.authenticator.authenticate(
+                    credential, address=limiting.address_of(request.scope)
+                )
             except Unauthenticated as error:
                 raise problems.Problem(HTTPStatus.FORBIDDEN, str(error)) from error
             if who.key_id is None:
