@@ -7,56 +7,20 @@ from grafana_foundation_sdk.models.dashboard import DashboardCursorSync
 
 from dashboards import panels, variables
 from dashboards.statements import Curve, fleet
+from storage.now import STATES as WORST_FIRST
+from storage.now import newest, states
 
 UID = "hostpulse-main"
 SERVER_PAGE = "/d/hostpulse-server?var-server=${__data.fields.id}&${__url_time_range}"
-FRESH = "5 minutes"  # an older value is not what a server does now
-
-# Silence as the agents' rule judges it: longer than 60 s and than three of their intervals.
-STATES = """
-states AS (
-  SELECT s.id, s.name, s.last_seen,
-         CASE WHEN s.status = 'online' AND s.last_seen < now() - make_interval(
-                secs => greatest(60, 3 * (SELECT min(f.interval_s) FROM family_interval f
-                                          WHERE f.server_id = s.id)))
-                THEN 'offline'
-              WHEN s.status <> 'online' THEN s.status
-              ELSE coalesce(a.severity, 'ok') END AS state,
-         coalesce(a.firing, 0) AS firing
-  FROM server s
-  LEFT JOIN (
-    SELECT server_id, count(*) AS firing,
-           CASE WHEN bool_or(severity = 'critical') THEN 'critical' ELSE 'warning' END AS severity
-    FROM alert_current WHERE state = 'firing' GROUP BY server_id
-  ) a ON a.server_id = s.id
-)"""
-SERVERS = f"""WITH {STATES.strip()}
+STATES = f"states AS (\n  {states('now()')}\n)"
+SERVERS = f"""WITH {STATES}
 SELECT s.name AS server, s.state, c.usage_percent AS cpu, c.load1 AS load, m.used_percent AS memory,
        d.used_percent AS disk, d.mount AS "fullest", n.rx AS received, n.tx AS sent,
        s.firing AS alerts, s.last_seen AS "last seen", s.id
 FROM states s
-LEFT JOIN LATERAL (
-  SELECT usage_percent, load1 FROM cpu
-  WHERE server_id = s.id AND time > now() - interval '{FRESH}' ORDER BY time DESC LIMIT 1
-) c ON true
-LEFT JOIN LATERAL (
-  SELECT used_percent FROM memory
-  WHERE server_id = s.id AND time > now() - interval '{FRESH}' ORDER BY time DESC LIMIT 1
-) m ON true
-LEFT JOIN LATERAL (
-  SELECT mount, used_percent FROM (
-    SELECT DISTINCT ON (mount) mount, used_percent FROM disk_usage
-    WHERE server_id = s.id AND time > now() - interval '{FRESH}' ORDER BY mount, time DESC
-  ) newest ORDER BY used_percent DESC NULLS LAST LIMIT 1
-) d ON true
-LEFT JOIN LATERAL (
-  SELECT sum(rx_bytes_per_s)::float8 AS rx, sum(tx_bytes_per_s)::float8 AS tx FROM network
-  WHERE server_id = s.id AND time > now() - interval '{FRESH}' AND time = (
-    SELECT time FROM network
-    WHERE server_id = s.id AND time > now() - interval '{FRESH}' ORDER BY time DESC LIMIT 1)
-) n ON true
-ORDER BY array_position('{{offline,critical,warning,ok,stopped,new}}'::text[], s.state), s.name"""
-BY_STATE = f"WITH {STATES.strip()}\nSELECT count(*) FROM states WHERE state"
+{newest("now()")}
+ORDER BY array_position('{{{",".join(WORST_FIRST)}}}'::text[], s.state), s.name"""
+BY_STATE = f"WITH {STATES}\nSELECT count(*) FROM states WHERE state"
 FIRING = "SELECT count(*) FROM alert_current WHERE state = 'firing'"
 ALERTS = """SELECT a.state, a.severity, coalesce(a.server, 'all servers') AS server, a.rule,
        (SELECT string_agg(l.key || '=' || l.value, ', ' ORDER BY l.key)
