@@ -11,6 +11,7 @@ from cli import alerts, channels, databases, keys, rules, servers, silences
 from cli.doctor import doctor_app
 from cli.loss import loss
 from cli.move import move
+from cli.top import top
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
 
@@ -34,6 +35,7 @@ for name, group in (
 databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
 app.command("loss")(loss)
+app.command("top")(top)
 
 
 @app.command()

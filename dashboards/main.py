@@ -45,7 +45,7 @@ def build() -> Dashboard:
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .timezone("browser")
         .variables(variables.of_fleet())
-        .with_panel(panels.number("Servers", "SELECT count(*) FROM server"))
+        .with_panel(panels.number("All servers", "SELECT count(*) FROM server"))
         .with_panel(panels.number("Well", f"{BY_STATE} = 'ok'"))
         .with_panel(panels.number("Offline", f"{BY_STATE} = 'offline'", worse_from=1))
         .with_panel(panels.number("Stopped or new", f"{BY_STATE} IN ('stopped', 'new')"))

@@ -86,8 +86,9 @@ async def seed(connection: Connection, servers: int) -> None:
         SUBJECT,
     )
     await connection.execute(
-        "INSERT INTO alert (rule_id, server_id, state, severity, fired_at, acknowledged_at)"
-        " SELECT id, 1, 'firing', 'warning', now(), now() FROM alert_rule WHERE name = 'load'"
+        "INSERT INTO alert (rule_id, server_id, state, severity, fired_at, acknowledged_at,"
+        " acknowledged_by) SELECT id, 1, 'firing', 'warning', now(), now(), 'ops'"
+        " FROM alert_rule WHERE name = 'load'"
     )
     await connection.executemany(
         "INSERT INTO alert_history (time, alert_id, rule_name, server_id, labels, change, severity,"
