@@ -69,23 +69,22 @@ def fleet(
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("server", ratio=1, no_wrap=True, overflow="ellipsis", min_width=12)
     table.add_column("state", no_wrap=True)
-    for column in ("cpu%", "load", "mem%", "disk%"):
+    for column in ("cpu%", "mem%", "disk%"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("fullest", no_wrap=True, overflow="ellipsis", max_width=10)
-    for column in ("in", "out"):
-        table.add_column(column, justify="right", no_wrap=True, min_width=9)
+    table.add_column("fullest", no_wrap=True, overflow="ellipsis", max_width=12)
+    for column in ("in/s", "out/s"):
+        table.add_column(column, justify="right", no_wrap=True, min_width=6)
     table.add_column("alerts", justify="right", no_wrap=True)
     for line in chosen:
         table.add_row(
             escape(line.server),
             Text(line.state, style=STYLES[line.state]),
             _percent(line.cpu_percent),
-            _number(line.load1),
             _percent(line.memory_percent),
             _percent(line.disk_percent),
             escape(line.mount or ""),
-            _rate(line.rx_bytes_per_s),
-            _rate(line.tx_bytes_per_s),
+            _short(line.rx_bytes_per_s),
+            _short(line.tx_bytes_per_s),
             str(line.alerts) if line.alerts else "",
         )
     counts = [
@@ -132,7 +131,7 @@ def _header(text: str | Text, now: datetime) -> Table:
     line = Table.grid(expand=True)
     line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     line.add_column(justify="right", no_wrap=True)
-    line.add_row(text, f"{now:%Y-%m-%d %H:%M:%S} UTC")
+    line.add_row(text, f"{now:%H:%M:%S} UTC")
     return line
 
 
@@ -295,6 +294,11 @@ def _plain(value: float | None) -> str:
 
 def _size(value: float | None) -> str:
     return "-" if value is None else in_bytes(value)
+
+
+def _short(value: float | None) -> str:
+    """Write a size in six characters at most: 2.0M."""
+    return "-" if value is None else in_bytes(value).replace(" ", "").removesuffix("iB")
 
 
 def _rate(value: float | None) -> str:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 REFRESH_S = 2.0
 REFRESH_LEAST_S = 0.5
 FLEET_FRAME = 4  # lines around the servers: header, order, names of columns, keys
-KEYS = "q quit   up/down scroll   sort by: s state  n name  c CPU  m memory  d disk  t traffic"
+KEYS = "q quit  up/down scroll  sort: s state n name c cpu m memory d disk t traffic"
 KEYS_OF_ONE = "q quit"
 ARROWS = {"\x1b[A": -1, "\x1b[B": 1, "\x1b[5~": -10, "\x1b[6~": 10}
 
