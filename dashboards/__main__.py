@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import table
 
 from dashboards import main, server
 
@@ -24,6 +25,11 @@ def render() -> dict[str, str]:
         built = board.build()
         for number, panel in enumerate(built.panels or [], start=1):
             panel.id_val = number  # links and annotations of people refer to it
+            if isinstance(getattr(panel, "options", None), table.Options):
+                panel.options.footer = None  # the SDK's own default, which Grafana 12 has no more
+        for variable in built.templating.list_val or []:
+            # Defaults of the SDK that belong to variables of another kind.
+            variable.auto = variable.auto_min = variable.auto_count = None
         texts[name] = encoder.encode(built) + "\n"
     return texts
 
