@@ -29,7 +29,7 @@ test-e2e: .venv/dev.stamp ## Run the tests of the whole system with real process
 	$(BIN)/pytest tests/e2e
 
 chaos: .venv/dev.stamp ## Kill, freeze and cut everything at random, FAULTS times (60), then compare the books
-	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos -rP
+	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos tests/chaos/long_outages.py -rP
 
 check: .venv/dev.stamp proto-check dashboards-check ## Run the linters, the type checker and the import contracts
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from hostpulse import errors, lifecycle, logs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.enrolling import EnrollmentSettings
+
 CLEAN, CRASHED, WRONG_CONFIG = 0, 1, 2
 END_WITHIN_S = 4.8  # of the stop, whatever hangs
 
@@ -24,19 +26,38 @@ log = logging.getLogger("agent")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent until SIGINT or SIGTERM; return its exit status.
 
-    0 is a clean end, 1 a crash (its traceback is logged), 2 a wrong setting (one line on stderr).
+    0 is a clean end, 1 a crash (its traceback is logged), 2 a wrong setting, or a token that is
+    refused (one line on stderr).
     """
     try:
-        chosen = settings.load(sys.argv[1:] if argv is None else argv, os.environ)
+        arguments = sys.argv[1:] if argv is None else argv
+        wanted = settings.load_enrollment(arguments, os.environ)
+        if wanted is not None:
+            logs.configure(wanted.log)
+            if not asyncio.run(_enroll(wanted)):
+                return CLEAN
+        chosen = settings.load(arguments, os.environ)
         logs.configure(chosen.log)
         asyncio.run(_serve(chosen))
-    except (errors.ConfigError, sources.UsageError) as error:
+    except (errors.ConfigError, errors.Permanent, sources.UsageError) as error:
         sys.stderr.write(f"hostpulse agent: {error}\n")
         return WRONG_CONFIG
     except Exception:
         log.critical("agent_crashed", exc_info=True)
         return CRASHED
     return CLEAN
+
+
+async def _enroll(wanted: EnrollmentSettings) -> bool:
+    from agent import enrolling  # most starts have no token
+
+    stop = asyncio.Event()
+    with lifecycle.stop_on_signals(stop):
+        watchdog = asyncio.create_task(_watch(stop), name="watchdog")
+        try:
+            return await enrolling.enroll(wanted, stop)
+        finally:
+            watchdog.cancel()
 
 
 async def _serve(chosen: settings.AgentSettings) -> None:

@@ -80,6 +80,11 @@ class Buffer(Protocol):
         """What was given up and not yet reported, the oldest first."""
         ...
 
+    @property
+    def openings(self) -> int:
+        """How often `epochs` may have become more: a stream that began before knows them not."""
+        ...
+
     def epochs(self) -> Sequence[telemetry_pb2.EpochState]:
         """Return how far the epochs of former processes got of which something is kept."""
         ...
@@ -145,6 +150,11 @@ class MemoryBuffer:
     def dropped(self) -> Sequence[Dropped]:
         """What was given up and not yet reported, the oldest first."""
         return self._dropped.all
+
+    @property
+    def openings(self) -> int:
+        """Never."""
+        return 0
 
     def epochs(self) -> Sequence[telemetry_pb2.EpochState]:
         """Return nothing: what is kept is of this process."""

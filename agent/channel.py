@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from agent.settings import TlsMaterial
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.settings import ApiKey, TlsMaterial
+    from agent.settings import ApiKey
 
 KEEPALIVE_TIME_S = 15  # a ping after so long without a byte from the gateway
 KEEPALIVE_TIMEOUT_S = 10  # and no answer: the peer is dead, after 25 s at most
@@ -67,6 +68,13 @@ def open_channel(
     return grpc.aio.secure_channel(gateway, credentials, options=options)
 
 
+def with_authority(tls: TlsMaterial | None, authority: bytes) -> TlsMaterial:
+    """Trust this authority (PEM), and go on with the certificate that there is, if any."""
+    if tls is None:
+        return TlsMaterial(authority=authority)
+    return TlsMaterial(authority=authority, certificate=tls.certificate, key=tls.key)
+
+
 def open_stream(
     channel: grpc.aio.Channel, key: ApiKey
 ) -> grpc.aio.StreamStreamCall[bytes, telemetry_pb2.StreamResponse]:
@@ -76,7 +84,7 @@ def open_stream(
         request_serializer=None,
         response_deserializer=telemetry_pb2.StreamResponse.FromString,
     )
-    return method(metadata=(("authorization", f"Bearer {key.value}"),), wait_for_ready=False)
+    return method(metadata=(("authorization", f"Bearer {key.current()}"),), wait_for_ready=False)
 
 
 def failure(code: grpc.StatusCode, details: str | None) -> errors.Retryable:

@@ -37,7 +37,7 @@ class Checkpoints:
         late = self._now_s() - self._last_s >= wait_s
         return wal_bytes >= WAL_MAX_BYTES or (wal_bytes > 0 and late)
 
-    async def make(self, spool: Spool) -> None:
+    async def make(self, checkpoint: Callable[[], None]) -> None:
         """Make one, in a thread: it waits for the disk.
 
         Raises:
@@ -45,4 +45,4 @@ class Checkpoints:
             SpoolCorruptError: The file is not as it was written.
         """
         self._last_s = self._now_s()
-        await asyncio.to_thread(spool.checkpoint)
+        await asyncio.to_thread(checkpoint)

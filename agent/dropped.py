@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hostpulse.v1 import telemetry_pb2
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from hostpulse.v1 import telemetry_pb2
 
 MAX_DROPPED_RANGES = 256  # beyond, neighbours are joined
 FORGOTTEN_BEYOND = 400  # where nothing can be joined, as after hundreds of lost epochs
@@ -46,13 +46,15 @@ class DroppedRanges:
 
         Past MAX_DROPPED_RANGES it is merged over the hole of what was committed in between: a
         gateway takes what it has committed off a range, so nothing is reported wrongly, and the
-        list has a bound.
+        list has a bound. Between the holes of a broken spool lies what could be read of it: those
+        are never joined. The oldest beyond FORGOTTEN_BEYOND lose their reason, and stay holes.
         """
         crowded = len(self._ranges) >= MAX_DROPPED_RANGES
+        bridges = crowded and new.reason != telemetry_pb2.DROP_REASON_SPOOL_CORRUPT
         for at in reversed(range(len(self._ranges))):
             known = self._ranges[at]
             same = known.epoch == new.epoch and known.reason == new.reason
-            if same and (crowded or known.last_seq + 1 == new.first_seq):
+            if same and (bridges or known.last_seq + 1 == new.first_seq):
                 self._ranges[at] = _joined(known, new)
                 return
             if not crowded:

@@ -86,6 +86,7 @@ class Health:
             failed_sends=_uint32(failed),
             dropped_samples=_uint32(dropped),
             stuck_collectors=_uint32(stuck),
+            unspooled_batches=stats.unspooled,
         )
         if elapsed_ns >= NS_PER_S:  # over less, the start itself would read as a spike
             sample.cpu_percent = 100 * max(0.0, cpu_s) / (elapsed_ns / NS_PER_S)

@@ -185,6 +185,11 @@ OPTIONS: Sequence[Option] = (
     Option(name="api_key", parse=secret, secret=True, help="this agent's key"),
     Option(name="api_key_file", parse=path, help="a file that holds this agent's key"),
     Option(
+        name="enroll",
+        parse=secret,
+        help="a token of `hostpulse key create --enroll`, exchanged once for a key of its own",
+    ),
+    Option(
         name="tls_ca",
         parse=text,
         help="the gateway's authority: a PEM file, or `public` for the well-known ones",

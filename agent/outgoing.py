@@ -76,6 +76,7 @@ class Outgoing:
         self._reported_reasons = reported_reasons
         fresh_ns = clock.monotonic_ns() - round(LIVE_AGE_S * NS_PER_S)
         self._live_place = self._backlog_end = buffer.live_after(fresh_ns)
+        self._openings = buffer.openings
         self._credits: int | None = None
         self._backlog_place = 0
         self._unacked: dict[tuple[int, int], Unacked] = {}
@@ -93,6 +94,11 @@ class Outgoing:
         """Take the gateway's leave to send so many more batches of the backlog."""
         if self._credits is not None:
             self._credits = min(CREDITS_MAX, self._credits + batches)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the buffer may hold epochs that Hello could not announce."""
+        return self._buffer.openings != self._openings
 
     @property
     def unacked(self) -> int:
@@ -168,11 +174,14 @@ class Outgoing:
         return self._batch(backlog, telemetry_pb2.LANE_BACKFILL)
 
     def _after(self, place: int) -> BufferedBatch | None:
-        """Return the next batch that this stream may carry."""
+        """Return the next batch that this stream may carry, and does not carry already.
+
+        A batch that went from memory to the spool has a new place.
+        """
         while page := self._buffer.page(after=place, limit=1):
-            if page[0].batch.epoch in self._epochs:
+            batch, place = page[0].batch, page[0].place
+            if batch.epoch in self._epochs and (batch.epoch, batch.seq) not in self._unacked:
                 return page[0]
-            place = page[0].place
         return None
 
     def _batch(self, buffered: BufferedBatch, lane: telemetry_pb2.Lane) -> bytes:

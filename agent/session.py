@@ -23,6 +23,7 @@ from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
+    from agent.farewell import Farewell
     from agent.outgoing import Outgoing
     from hostpulse.backoff import Pause
     from hostpulse.clock import Clock
@@ -72,7 +73,7 @@ class Ending(enum.Enum):
     """Why a stream ended on purpose."""
 
     STOPPED = "stopped"
-    DRAINED = "drained"
+    LEFT = "left"  # the gateway asked for it, or there is something new to announce
 
 
 class Session:
@@ -85,6 +86,7 @@ class Session:
         clock: Measures how long verdicts stay away.
         pause: Waits.
         timeouts: Bounds of the waits.
+        farewell: Says why, when the agent stops.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Session:
         clock: Clock,
         pause: Pause,
         timeouts: Timeouts,
+        farewell: Farewell,
     ) -> None:
         self._stream = stream
         self._outgoing = outgoing
@@ -103,6 +106,7 @@ class Session:
         self._clock = clock
         self._pause = pause
         self._timeouts = timeouts
+        self._farewell = farewell
         self._heartbeat_s = timeouts.heartbeat_s
         self._closing = asyncio.Event()
         self._stopped = False
@@ -129,7 +133,7 @@ class Session:
         return welcome
 
     async def run(self, stop: asyncio.Event) -> Ending:
-        """Send and receive until the stop or a Drain, and wind up in bounded time.
+        """Send and receive until the stop, a Drain or news, and wind up in bounded time.
 
         Raises:
             Retryable: The stream broke, or its verdicts stayed away.
@@ -156,7 +160,7 @@ class Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return Ending.STOPPED if self._stopped else Ending.DRAINED
+        return Ending.STOPPED if self._stopped else Ending.LEFT
 
     async def _receive(self) -> None:
         """Handle what the gateway says until it ends the stream; unknown messages are ignored."""
@@ -182,6 +186,8 @@ class Session:
         finish_ns: int | None = None
         while True:
             self._wake.clear()
+            if self._outgoing.is_outdated:
+                self._closing.set()
             if finish_ns is None and self._closing.is_set():
                 finish_ns = self._now_ns() + round(self._timeouts.finish_s * NS_PER_S)
             late = finish_ns is not None and self._now_ns() >= finish_ns
@@ -197,7 +203,7 @@ class Session:
             elif not await self._pause(self._heartbeat_s, self._wake):
                 await self._write(self._outgoing.heartbeat())
         if self._stopped:
-            goodbye = telemetry_pb2.Goodbye(reason=telemetry_pb2.GOODBYE_REASON_SHUTDOWN)
+            goodbye = telemetry_pb2.Goodbye(reason=self._farewell.reason())
             await self._write(telemetry_pb2.StreamRequest(goodbye=goodbye).SerializeToString())
         await self._stream.done_writing()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from agent import options, sources
+from agent import enrollment_file, options, sources
 from agent.buffer import SPOOL, BufferBounds
 from agent.collectors import CollectorSettings, NameFilter
 from hostpulse import errors, logs
@@ -18,6 +18,7 @@ from hostpulse import errors, logs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agent import enrolling
     from hostpulse.v1 import telemetry_pb2
 
 T = TypeVar("T")
@@ -33,9 +34,22 @@ LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that does not show itself in logs and tracebacks."""
+    """A key that does not show itself in logs and tracebacks; `file` is where it came from."""
 
     value: str = field(repr=False)
+    file: Path | None = None
+
+    def current(self) -> str:
+        """Return the key as its file has it now: rotated, or a token renewed, without a restart.
+
+        A file that can't be read, or holds no key, leaves the one that was there at the start.
+        """
+        if self.file is None:
+            return self.value
+        try:
+            return options.secret(str(self.file), self.file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, errors.ConfigError):
+            return self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +93,56 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> AgentSettings:
         UsageError: The command line can't be understood.
     """
     given = _Given(sources.read(argv, environ))
+    data_dir = given.get("data_dir", default_data_dir(environ))
+    if not any(name in given for name in sources.KEY_NAMES):
+        given = given.over(enrollment_file.read(data_dir))
     gateways = given.get("gateway", (DEFAULT_GATEWAY,))
     tls = _tls(given)
     if tls is None:
         _check_plaintext(given, gateways)
-    log = logs.parse_settings(
-        level=given.get("log_level", ""),
-        format=given.get("log_format", ""),
-        level_field=given.field("log_level"),
-        format_field=given.field("log_format"),
-    )
     return AgentSettings(
         gateways=gateways,
         server_name=_server_name(given),
         api_key=_api_key(given),
         tls=tls,
-        data_dir=given.get("data_dir", default_data_dir(environ)),
-        log=log,
+        data_dir=data_dir,
+        log=_log(given),
         intervals_s=_intervals(given),
         collectors=_collectors(given),
         spool=_bounds(given, "spool", SPOOL),
         buffer=_bounds(given, "buffer", BufferBounds()),
+    )
+
+
+def load_enrollment(
+    argv: Sequence[str], environ: Mapping[str, str]
+) -> enrolling.EnrollmentSettings | None:
+    """Read how to get a key; None where no token is given, or it has been exchanged already.
+
+    Raises:
+        ConfigError: As `load`.
+        UsageError: As `load`.
+    """
+    from agent import enrolling  # most starts have no token
+
+    given = _Given(sources.read(argv, environ))
+    if "enroll" not in given:
+        return None
+    token = enrolling.parse_token(given.field("enroll"), given.get("enroll", ""))
+    data_dir = given.get("data_dir", default_data_dir(environ))
+    if enrollment_file.token_of(data_dir) == token.prefix:
+        return None
+    gateways = given.get("gateway", (DEFAULT_GATEWAY,))
+    tls = _tls(given)
+    if tls is None and not token.authority_sha256:
+        _check_plaintext(given, gateways)
+    return enrolling.EnrollmentSettings(
+        token=token,
+        gateways=gateways,
+        server_name=_server_name(given) if "server_name" in given else "",
+        tls=tls,
+        data_dir=data_dir,
+        log=_log(given),
     )
 
 
@@ -128,10 +171,23 @@ class _Given:
         given = self._found.get(name)
         return default if given is None else given.value  # pyright: ignore[reportReturnType]
 
+    def over(self, others: Mapping[str, sources.Given]) -> _Given:
+        """Return this with others for what it lacks."""
+        return _Given({**others, **self._found})
+
     def field(self, name: str) -> str:
         """Return what the user calls a setting; where nothing was given, its variable."""
         given = self._found.get(name)
         return "HOSTPULSE_" + name.upper() if given is None else given.field
+
+
+def _log(given: _Given) -> logs.LogSettings:
+    return logs.parse_settings(
+        level=given.get("log_level", ""),
+        format=given.get("log_format", ""),
+        level_field=given.field("log_level"),
+        format_field=given.field("log_format"),
+    )
 
 
 def _server_name(given: _Given) -> str:
@@ -147,11 +203,13 @@ def _api_key(given: _Given) -> ApiKey:
     if "api_key_file" in given:
         path = given.get("api_key_file", Path())
         text = _read(given.field("api_key_file"), path).decode("utf-8", "replace")
-        return ApiKey(options.secret(f"{given.field('api_key_file')} ({path})", text))
+        return ApiKey(options.secret(f"{given.field('api_key_file')} ({path})", text), path)
     if "api_key" in given:
         return ApiKey(given.get("api_key", ""))
     raise errors.ConfigError(
-        "HOSTPULSE_API_KEY or HOSTPULSE_API_KEY_FILE", expectation="set", value=None
+        "HOSTPULSE_API_KEY or HOSTPULSE_API_KEY_FILE",
+        expectation="set (or enrol with --enroll TOKEN)",
+        value=None,
     )
 
 

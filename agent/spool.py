@@ -30,15 +30,12 @@ from agent.spool_file import (
 from agent.spool_rows import ROW_BYTES, SCHEMA, VERSION, SpoolCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
-    from typing import TypeVar
 
     from agent.batches import BufferedBatch, NumberedBatch
     from agent.dropped import Dropped
     from agent.spool_rows import Head, SpooledEpoch
-
-    T = TypeVar("T")
 
 COLUMNS = "place, epoch, seq, time_unix_ns, monotonic_ns, samples, crc, payload"
 ROWS: dict[bool, str] = {  # by whether the newest come first
@@ -64,25 +61,24 @@ class Spool:
 
     Args:
         path: Of the SQLite file, made where it is missing.
-        as_found: Open a broken one to see what can be read of it; it is not locked.
+        lock: Keep other agents out; False where that is done already.
 
     Raises:
         SpoolUnusableError: By every method; what was asked did not happen.
         SpoolCorruptError: By every method; the file is of no more use as it is.
     """
 
-    def __init__(self, path: Path, *, as_found: bool = False) -> None:
+    def __init__(self, path: Path, *, lock: bool = True) -> None:
         self.path = path
         self._lock = -1
         self._connection: sqlite3.Connection | None = None
         with explained():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not as_found:
+            if lock:
                 self._lock = locked(path.with_suffix(".lock"))
             try:
-                self._connection = connect(path)
-                if not as_found:
-                    self._prepare()
+                self._connection = connect(path, make=True)
+                self._prepare()
             except BaseException:
                 self.close()
                 raise
@@ -166,20 +162,6 @@ class Spool:
         """Return every epoch that is known here."""
         return [spool_rows.read_epoch(row) for row in self._all("SELECT * FROM epoch")]
 
-    def salvage_epochs(self) -> Generator[SpooledEpoch]:
-        """Yield the epochs that can still be read of a broken file."""
-        yield from self._readable("SELECT * FROM epoch", spool_rows.read_epoch)
-
-    def salvage_dropped(self) -> Sequence[Dropped]:
-        """Return the ranges to report that can still be read of a broken file."""
-        return list(self._readable("SELECT * FROM dropped", spool_rows.read_dropped))
-
-    def _readable(self, statement: str, read: Callable[[tuple[Any, ...]], T]) -> Generator[T]:
-        with contextlib.suppress(SpoolCorruptError, SpoolUnusableError), explained():
-            for row in self._sql.execute(statement):
-                with contextlib.suppress(SpoolCorruptError):
-                    yield read(row)
-
     def forget_finished_epochs(self) -> None:
         """Remove what is known of epochs that have nothing here any more; in a transaction."""
         with explained():
@@ -238,19 +220,6 @@ class Spool:
             place = page[-1].place
         self.all_epochs()
         self.dropped()
-
-    def salvage(self) -> Generator[BufferedBatch]:
-        """Yield the batches that can still be read, each once, from both ends of a broken file."""
-        seen: set[int] = set()
-        for backwards in (False, True):
-            place = PLACE_MAX if backwards else -PLACE_MAX
-            with contextlib.suppress(SpoolCorruptError, SpoolUnusableError):
-                while rows := self._all(ROWS[backwards], (place, 1)):
-                    if (place := rows[0][0]) in seen:
-                        break
-                    seen.add(place)
-                    with contextlib.suppress(SpoolCorruptError):
-                        yield spool_rows.read_batch(rows[0])
 
     def give_back(self) -> None:
         """Return the room of an empty spool to the disk, where it is worth while."""

@@ -1,17 +1,16 @@
 """What has been collected and has no verdict yet, on disk; in memory while the disk does not serve.
 
-put ─▶ Spool ──────── the disk is full or read-only ──▶ MemoryBuffer, tried again every minute
-         └─ the file is corrupt ─▶ set aside, what can be read is kept, the rest is reported
+put ─▶ SpoolAccess ─▶ Spool
+         └─ the disk does not serve ─▶ MemoryBuffer, from there to the spool, tried every minute
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
-import logging
 from typing import TYPE_CHECKING
 
-from agent import quarantine
 from agent.buffer import (
     LIVE_MAX_BATCHES,
     NS_PER_S,
@@ -20,33 +19,29 @@ from agent.buffer import (
     BufferStats,
     MemoryBuffer,
     Places,
-    given_up,
 )
 from agent.checkpoints import CHECK_INTERVAL_S, Checkpoints
 from agent.dropped import DroppedRanges
+from agent.spool_access import SpoolAccess
 from agent.spool_file import SpoolUnusableError
-from agent.spool_rows import Head, SpoolCorruptError, cost_bytes
+from agent.spool_room import SpoolRoom, drop_oldest_epochs
+from agent.spool_rows import SpoolCorruptError, cost_bytes
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
-    from typing import TypeVar
 
     from agent.batches import BufferedBatch, NumberedBatch
     from agent.dropped import Dropped
     from agent.spool import Spool
+    from agent.spool_rows import Head
     from hostpulse.backoff import Pause
 
-    T = TypeVar("T")
-
 FILE = "spool/spool.db"
-EPOCHS_MAX = 500  # of former processes; a gateway lets a Hello announce 1 000
 SETTLED_MAX = 256  # removed together with the next batch, or when there are so many
 RETRY_S = 60.0  # between two attempts to have a spool (again)
-
-log = logging.getLogger(__name__)
 
 
 class SpoolBuffer:
@@ -67,18 +62,18 @@ class SpoolBuffer:
         bounds: BufferBounds | None = None,
         memory: BufferBounds | None = None,
     ) -> None:
-        self._path = data_dir / FILE
         self._boot_id = boot_id
-        self._bounds = bounds or SPOOL
+        self._room = SpoolRoom(bounds or SPOOL, boot_id=boot_id)
         self._places = Places()
         self._memory = MemoryBuffer(memory, places=self._places)
-        self._spool: Spool | None = None
+        self._access = SpoolAccess(
+            data_dir / FILE, opened=self._take_over, elsewhere=self._in_memory
+        )
         self._ranges = DroppedRanges()
         self._settled: dict[int, int] = {}
         self._batches = self._bytes = self._dropped_samples = 0
-        self._retry_ns = 0
-        self._problem = ""
-        self._open()
+        self._retry_ns = self._openings = 0
+        self._access.open()
 
     @property
     def last_place(self) -> int:
@@ -90,9 +85,14 @@ class SpoolBuffer:
         """What was given up and not yet reported, the oldest first."""
         return (*self._ranges.all, *self._memory.dropped)
 
+    @property
+    def openings(self) -> int:
+        """How often a spool was opened, with what former processes left in it."""
+        return self._openings
+
     def epochs(self) -> Sequence[telemetry_pb2.EpochState]:
         """Return how far the epochs got of which something is in the spool."""
-        found = self._try(lambda spool: spool.epochs()) or ()
+        found = self._access.attempt(lambda spool: spool.epochs()) or ()
         return [telemetry_pb2.EpochState(epoch=e.epoch, last_seq=e.last_seq) for e in found]
 
     def live_after(self, since_monotonic_ns: int) -> int:
@@ -101,7 +101,7 @@ class SpoolBuffer:
         if self._memory.stats().batches:
             return place
         place = self._places.last
-        for head in self._try(lambda spool: spool.newest(LIVE_MAX_BATCHES)) or ():
+        for head in self._access.attempt(lambda spool: spool.newest(LIVE_MAX_BATCHES)) or ():
             if head.boot_id != self._boot_id or head.monotonic_ns < since_monotonic_ns:
                 break
             place = head.place - 1
@@ -109,9 +109,9 @@ class SpoolBuffer:
 
     def put(self, batch: NumberedBatch) -> None:
         """Keep a batch, dropping first what is too old, then the oldest of what is too much."""
-        if self._spool is None or self._memory.stats().batches:
+        if self._access.spool is None or self._memory.stats().batches:
             self._retry(batch.monotonic_ns)
-        if not self._try(lambda spool: self._spooled(spool, batch)):
+        if not self._access.attempt(lambda spool: self._spooled(spool, batch)):
             self._memory.put(batch)
 
     def page(self, *, after: int, limit: int) -> Sequence[BufferedBatch]:
@@ -119,8 +119,8 @@ class SpoolBuffer:
         if after >= self._places.last:
             return ()
         if any(place > after for place in self._settled):
-            self._try(self._remove_settled)
-        found = self._try(lambda spool: spool.page(after=after, limit=limit)) or ()
+            self._access.attempt(self._remove_settled)
+        found = self._access.attempt(lambda spool: spool.page(after=after, limit=limit)) or ()
         kept = [each for each in found if each.place not in self._settled]
         more = self._memory.page(after=after, limit=limit)
         if not more:
@@ -133,31 +133,33 @@ class SpoolBuffer:
         On disk it is removed with the next batch that is put: a process that dies before offers it
         again, and the gateway knows it.
         """
-        head = self._try(lambda spool: spool.find(epoch, seq))
+        head = self._access.attempt(lambda spool: spool.find(epoch, seq))
         if head is None or head.place in self._settled:
             return self._memory.settle(epoch, seq)
         self._forget(head)
         if len(self._settled) >= SETTLED_MAX:
-            self._try(self._remove_settled)
+            self._access.attempt(self._remove_settled)
         return True
 
     def forget(self, epoch: int, ranges: Iterable[tuple[int, int]]) -> int:
         """Forget all batches of an epoch within (first, last) ranges; return how many."""
         spans = list(ranges)
         forgotten = self._memory.forget(epoch, spans)
-        for head in (self._try(lambda spool: spool.of_epoch(epoch)) or ()) if spans else ():
+        for head in (
+            (self._access.attempt(lambda spool: spool.of_epoch(epoch)) or ()) if spans else ()
+        ):
             inside = any(first <= head.seq <= last for first, last in spans)
             if inside and head.place not in self._settled:
                 self._forget(head)
                 forgotten += 1
-        self._try(self._remove_settled)
+        self._access.attempt(self._remove_settled)
         return forgotten
 
     def reported(self, dropped: Dropped) -> None:
         """Forget a range that a gateway knows of; one that has grown since is kept."""
         self._memory.reported(dropped)
         if self._ranges.forget(dropped):
-            self._try(self._keep_ranges)
+            self._access.attempt(self._keep_ranges)
 
     def stats(self) -> BufferStats:
         """Return what is kept now."""
@@ -173,23 +175,21 @@ class SpoolBuffer:
         """Have what was put reach the disk now and then, until the stop."""
         checkpoints = Checkpoints()
         while not await pause(CHECK_INTERVAL_S, stop):
-            spool = self._spool
+            spool = self._access.spool
             if spool is None or not checkpoints.is_due(spool, batches=self._batches):
                 continue
             if not self._batches:
-                self._try(lambda each: each.give_back())
+                self._access.attempt(lambda each: each.give_back())
             try:
-                await checkpoints.make(spool)
+                await checkpoints.make(functools.partial(self._access.checkpoint, spool))
             except (SpoolUnusableError, SpoolCorruptError) as error:
-                self._note(str(error))
+                self._access.note(str(error))
 
     def close(self) -> None:
         """Write down what is in memory if that works now, and close the file."""
         self._retry(None)
-        self._try(self._remove_settled)
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        self._access.attempt(self._remove_settled)
+        self._access.close()
 
     def _retry(self, now_ns: int | None) -> None:
         """Open the spool again and move to it what is in memory; not too often."""
@@ -197,35 +197,25 @@ class SpoolBuffer:
             if now_ns < self._retry_ns:
                 return
             self._retry_ns = now_ns + round(RETRY_S * NS_PER_S)
-        if self._spool is None:
-            self._open()
+        self._access.open()
         for each in self._memory.page(after=0, limit=self._memory.stats().batches):
             batch = each.batch
-            # It gets a new place, and where it is on its way already it is sent twice: no harm.
-            if not self._try(lambda spool, batch=batch: self._spooled(spool, batch)):
+            # It gets a new place: a stream that carries it already knows it by its number.
+            if not self._access.attempt(lambda spool, batch=batch: self._spooled(spool, batch)):
                 return
             self._memory.settle(batch.epoch, batch.seq)
         for dropped in self._memory.dropped:
             self._ranges.add(dropped)
             self._memory.reported(dropped)
-        if self._problem and self._spool is not None:
-            self._problem = ""
-            log.info("spool_usable_again", extra={"path": str(self._path)})
+        self._access.serves()
 
     def _spooled(self, spool: Spool, batch: NumberedBatch) -> bool:
         """Write a batch and what follows from it, all in one transaction; returns True."""
-        ranges, gone = self._ranges.copy(), list[Head]()
+        ranges = self._ranges.copy()
         cost = cost_bytes(len(batch.payload))
         with spool.transaction():
             spool.remove(self._settled)
-            excess = self._bytes + cost - self._bounds.max_bytes
-            while (oldest := spool.oldest()) and (
-                reason := self._reason_to_drop(oldest[0], batch, excess)
-            ):
-                gone += oldest
-                excess -= oldest[0].cost_bytes
-                spool.remove([oldest[0].place])
-                ranges.add(given_up(oldest[0], reason))
+            gone = self._room.make(spool, batch, used_bytes=self._bytes + cost, ranges=ranges)
             spool.insert(self._places.next(), batch, self._boot_id)
             if gone:
                 spool.keep_dropped(ranges.all)
@@ -235,19 +225,6 @@ class SpoolBuffer:
         self._bytes += cost - sum(head.cost_bytes for head in gone)
         self._dropped_samples += sum(head.samples for head in gone)
         return True
-
-    def _reason_to_drop(
-        self, head: Head, batch: NumberedBatch, excess_bytes: int
-    ) -> telemetry_pb2.DropReason | None:
-        """Say why a batch has to go: the new batch's times are now."""
-        age_ns = round(self._bounds.max_age_s * NS_PER_S)
-        # The monotonic clock of another boot says nothing, and the wall clock may have stepped.
-        same_boot = head.boot_id == self._boot_id
-        taken_ns = head.monotonic_ns if same_boot else head.time_unix_ns
-        now_ns = batch.monotonic_ns if same_boot else batch.time_unix_ns
-        if taken_ns < now_ns - age_ns:
-            return telemetry_pb2.DROP_REASON_TOO_OLD
-        return telemetry_pb2.DROP_REASON_SPOOL_FULL if excess_bytes > 0 else None
 
     def _forget(self, head: Head) -> None:
         self._settled[head.place] = head.cost_bytes
@@ -264,79 +241,27 @@ class SpoolBuffer:
         with spool.transaction():
             spool.keep_dropped(self._ranges.all)
 
-    def _try(self, act: Callable[[Spool], T]) -> T | None:
-        """Do something with the spool; None where that fails, or there is none."""
-        for _ in range(2):
-            if self._spool is None:
-                return None
-            try:
-                done = act(self._spool)
-            except SpoolUnusableError as error:
-                self._note(str(error))
-                return None
-            except SpoolCorruptError as error:
-                self._replace(str(error))
-            else:
-                return done
-        return None
-
-    def _note(self, problem: str) -> None:
-        """Say that the disk does not serve; the same again is no news."""
-        if problem != self._problem:
-            self._problem = problem
-            log.error(
-                "spool_unusable",
-                extra={"path": str(self._path), "error": problem, "until_then": "kept in memory"},
-            )
-
-    def _open(self) -> None:
-        """Open the spool as the last process left it, or go on without."""
-        try:
-            spool, lost = quarantine.open_checked(self._path)
-        except SpoolUnusableError as error:
-            self._note(str(error))
-            return
-        self._take_over(spool, lost, DroppedRanges(spool.dropped()))
-
-    def _replace(self, problem: str) -> None:
-        """Set a corrupt file aside and go on with what can be read of it."""
-        broken, self._spool = self._spool, None
-        if broken is not None:
-            broken.close()
+    def _in_memory(self) -> Collection[tuple[int, int]]:
         kept = self._memory.page(after=0, limit=self._memory.stats().batches)
-        in_memory = [(each.batch.epoch, each.batch.seq) for each in kept]
-        try:
-            spool, lost = quarantine.replace(self._path, problem, elsewhere=in_memory)
-        except SpoolUnusableError as error:
-            self._batches = self._bytes = 0
-            self._settled.clear()
-            self._note(str(error))
-            return
-        self._take_over(spool, lost, self._ranges)
+        return [(each.batch.epoch, each.batch.seq) for each in kept]
 
-    def _take_over(self, spool: Spool, lost: Sequence[Dropped], ranges: DroppedRanges) -> None:
-        """Begin to use a spool that was just opened."""
-        self._spool = spool
-        self._settled.clear()
-        self._ranges = ranges
-        for each in lost:
-            self._ranges.add(each)
-        gone = self._drop_oldest_epochs(spool)
+    def _take_over(self, spool: Spool) -> None:
+        """Begin to use a spool that was just opened; what it can't do leaves everything as it is.
+
+        Raises:
+            SpoolUnusableError, SpoolCorruptError: It does not serve.
+        """
+        ranges = DroppedRanges(spool.dropped())
+        for known in self._ranges.all:
+            if known not in ranges.all:
+                ranges.add(known)
         with spool.transaction():
-            spool.keep_dropped(self._ranges.all)
+            gone = drop_oldest_epochs(spool, ranges)
+            spool.keep_dropped(ranges.all)
             spool.forget_finished_epochs()
-        self._batches, self._bytes, last_place = spool.totals()
+        batches, cost, last_place = spool.totals()
+        self._batches, self._bytes, self._ranges = batches, cost, ranges
+        self._settled.clear()
+        self._openings += 1
         self._dropped_samples += gone
         self._places.last = max(self._places.last, last_place)
-
-    def _drop_oldest_epochs(self, spool: Spool) -> int:
-        """Give up the oldest of too many epochs; return how many samples that were."""
-        samples = 0
-        for epoch in spool.epochs()[:-EPOCHS_MAX]:
-            heads = spool.of_epoch(epoch.epoch)
-            for head in heads:
-                self._ranges.add(given_up(head, telemetry_pb2.DROP_REASON_SPOOL_FULL))
-            with spool.transaction():
-                spool.remove(head.place for head in heads)
-            samples += sum(head.samples for head in heads)
-        return samples

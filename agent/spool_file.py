@@ -61,10 +61,14 @@ def explained() -> Generator[None]:
         raise SpoolCorruptError(str(error)) from error
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
     """Open the file, or make it, as a spool needs it."""
     connection = sqlite3.connect(
-        path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?mode={'rwc' if make else 'rw'}",
+        uri=True,
+        timeout=LOCK_WAIT_S,
+        isolation_level=None,
+        check_same_thread=False,
     )
     try:
         for pragma in (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import hostpulse
 from agent import batches, channel
+from agent.farewell import Farewell
 from agent.outgoing import Outgoing
 from agent.session import Ending, Session, Timeouts
 from hostpulse import backoff, errors
@@ -80,6 +81,7 @@ class Uplink:
         self._counters = counters
         self._offset = offset
         self._clock = clock
+        self._farewell = Farewell(clock)
         self._pause = pause
         self._delays = delays
         self._wake = asyncio.Event()
@@ -130,7 +132,7 @@ class Uplink:
                 return None
             self._welcomed(gateway, opening.result(), outgoing, asked_ns)
             ending = await session.run(stop)
-            return session.drain if ending is Ending.DRAINED else None
+            return session.drain if ending is Ending.LEFT else None
         finally:
             if outgoing is not None:
                 self._counters.failed_sends += outgoing.unacked
@@ -151,6 +153,7 @@ class Uplink:
             clock=self._clock,
             pause=self._pause,
             timeouts=self._settings.timeouts,
+            farewell=self._farewell,
         )
         return session, outgoing
 

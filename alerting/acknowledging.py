@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from storage import audit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -74,6 +76,13 @@ async def acknowledge(
         if row is not None:
             await connection.execute(_HISTORY, alert_id, who[:WHO_MAX_CHARACTERS])
             await connection.execute(_TELL_PAGERS, alert_id, row["firing_number"])
+            await audit.record(
+                connection,
+                actor=who[:WHO_MAX_CHARACTERS],
+                action="alert.ack",
+                subject=str(alert_id),
+                detail={"firing_number": row["firing_number"]},
+            )
             return Answer.DONE
         known = await connection.fetchrow(
             "SELECT severity, acknowledged_at, firing_number FROM alert WHERE id = $1", alert_id

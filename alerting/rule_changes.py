@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 from alerting import parsing, rule_files
 from hostpulse import errors
+from storage import audit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from storage.database import Connection
 
+SUBJECT_MAX_CHARACTERS = 253
 COLUMNS = tuple(column for column in rule_files.COLUMNS.values() if column != "name")
 
 
@@ -58,10 +60,13 @@ class Plan:
         return not (rules or self.inhibitions_added or self.inhibitions_removed)
 
 
-async def apply(connection: Connection, wanted: rule_files.Wanted, *, dry_run: bool) -> Plan:
+async def apply(
+    connection: Connection, wanted: rule_files.Wanted, *, dry_run: bool, by: str
+) -> Plan:
     """Compare the files with the database, and make it so unless this is a dry run.
 
-    Rules that no file names are left alone. To be called outside a transaction.
+    Rules that no file names are left alone. `by` is for the audit log, which gets one row for all
+    of it. To be called outside a transaction.
 
     Raises:
         ConfigError: a channel does not exist; nothing is stored.
@@ -69,8 +74,20 @@ async def apply(connection: Connection, wanted: rule_files.Wanted, *, dry_run: b
     async with connection.transaction():
         plan = await _plan(connection, wanted)
         await _check_channels(connection, wanted)
+        changed = [c.name for c in plan.rules if c.kind is not Kind.UNCHANGED]
         if not dry_run:
             await _store(connection, wanted, plan)
+            await audit.record(
+                connection,
+                actor=by,
+                action="rule.apply",
+                subject=", ".join(changed)[:SUBJECT_MAX_CHARACTERS] or None,
+                detail={
+                    "rules": {c.name: str(c.kind) for c in plan.rules if c.name in changed},
+                    "inhibitions_added": plan.inhibitions_added,
+                    "inhibitions_removed": plan.inhibitions_removed,
+                },
+            )
     return plan
 
 

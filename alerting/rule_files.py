@@ -22,6 +22,7 @@ A key that is not given has its default, so that the files alone say what a rule
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def duration_s(field: str, value: object) -> float:
         ConfigError: it is none.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise errors.ConfigError(field, expectation="a time like 30s, 5m or 1h", value=value)

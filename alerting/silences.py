@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from alerting.rules import Selector
 from hostpulse import errors
+from storage import audit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,19 +148,30 @@ def weekdays(text: str) -> tuple[int, ...]:
     return tuple(sorted(days))
 
 
-async def add(connection: Connection, silence: Silence) -> int:
-    """Store a checked silence; return its number."""
-    r = silence.recurrence
+async def add(connection: Connection, silence: Silence, *, by: str) -> int:
+    """Store a checked silence; return its number. `by` is for the audit log."""
     parts: dict[str, object] = {
         "names": list(silence.selector.names),
         "labels": dict(silence.selector.labels),
     }
+    async with connection.transaction():
+        number = await _insert(connection, silence, parts)
+        detail = {"what": what(silence), "when": when(silence), "reason": silence.reason}
+        await audit.record(
+            connection, actor=by, action="silence.add", subject=str(number), detail=detail
+        )
+    return number
+
+
+async def _insert(connection: Connection, silence: Silence, selector: Mapping[str, object]) -> int:
+    """Insert the row."""
+    r = silence.recurrence
     return await connection.fetchval(
         "INSERT INTO silence (rule_names, server_selector, label_filter, starts_at, ends_at,"
         " author, reason, zone, weekdays, from_local, lasts_s)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         list(silence.rule_names),
-        {key: value for key, value in parts.items() if value},
+        {key: value for key, value in selector.items() if value},
         {key: list(values) for key, values in silence.label_filter.items()},
         silence.starts_at,
         silence.ends_at,
@@ -174,14 +186,16 @@ async def add(connection: Connection, silence: Silence) -> int:
 
 async def end(connection: Connection, silence_id: int, *, who: str) -> bool:
     """End a silence now; False where none of this number is still to come or going on."""
-    return bool(
-        await connection.fetchval(
+    async with connection.transaction():
+        ended = await connection.fetchval(
             "UPDATE silence SET ended_at = now(), ended_by = $2"
             " WHERE id = $1 AND ended_at IS NULL AND ends_at > now() RETURNING true",
             silence_id,
             who,
         )
-    )
+        if ended:
+            await audit.record(connection, actor=who, action="silence.end", subject=str(silence_id))
+    return bool(ended)
 
 
 async def list_all(connection: Connection, *, everything: bool = False) -> list[Silence]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from api import failures, problems
-from collector_gateway import auth
+from collector_gateway import auth, denials
+from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 OPEN_PREFIX = "/ack/"  # links of messages, which bring a token of their own
@@ -20,27 +21,65 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hostpulse"'}
 
 
 class RequireKey:
-    """ASGI middleware that finds out who is calling, and turns away who does not say."""
+    """ASGI middleware that finds out who is calling, and turns away who does not say.
 
-    def __init__(self, app: ASGIApp, authenticator: auth.Authenticator) -> None:
+    Whoever is turned away, here (401) or behind (403), is noted for the audit log.
+    """
+
+    def __init__(
+        self, app: ASGIApp, authenticator: auth.Authenticator, denied: denials.Denials | None
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._denied = denied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and not _is_open(scope["path"]):
             try:
                 principal = await self._authenticator.authenticate(_credential(Request(scope)))
-            except auth.Unauthenticated as error:
+            except Unauthenticated as error:
+                await self._note(scope, None, str(error))
                 refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
             except errors.Retryable as error:
                 refusal = failures.retry_later(str(error), error.after_s)
             else:
                 scope.setdefault("state", {})["principal"] = principal
-                refusal = None
-            if refusal:
-                return await problems.response(refusal)(scope, receive, send)
+                return await self._watched(scope, receive, send, principal)
+            return await problems.response(refusal)(scope, receive, send)
         return await self._app(scope, receive, send)
+
+    async def _watched(self, scope: Scope, receive: Receive, send: Send, who: Principal) -> None:
+        """Answer somebody who is known, and note what they may not do."""
+
+        async def watch(message: Message) -> None:
+            if (
+                message["type"] == "http.response.start"
+                and message["status"] == HTTPStatus.FORBIDDEN
+            ):
+                await self._note(scope, who, "forbidden")
+            await send(message)
+
+        await self._app(scope, receive, watch)
+
+    async def _note(self, scope: Scope, who: Principal | None, reason: str) -> None:
+        """Tell the audit log; what strangers ask for is not told apart."""
+        if self._denied is None:
+            return
+        client = scope.get("client")
+        subject = None
+        if who is not None:
+            route = scope.get("route")  # the template: names in a path are anybody's choice
+            subject = f"{scope['method']} {getattr(route, 'path', scope['path'])}"
+        await self._denied.note(
+            denials.Denial(
+                actor=who.actor if who else "(unknown)",
+                action="http.request",
+                subject=subject,
+                address=client[0] if client else None,
+                detail={"reason": reason},
+            )
+        )
 
 
 def _is_open(path: str) -> bool:
@@ -54,7 +93,7 @@ def _credential(request: Request) -> str | None:
     return auth.bearer(authorization) if authorization else request.headers.get("x-api-key")
 
 
-def principal(request: Request) -> auth.Principal:
+def principal(request: Request) -> Principal:
     """Return who is calling."""
     return request.state.principal
 
@@ -66,7 +105,7 @@ def require_reader(request: Request) -> None:
 
 
 def require_admin(request: Request) -> None:
-    """Refuse who may not change what is watched and who is told."""
+    """Refuse who may not decide what is watched, who is told, and who may do what."""
     if not principal(request).is_admin:
         raise _forbidden(f"a key of role {principal(request).role} may not change this")
 

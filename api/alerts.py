@@ -59,7 +59,7 @@ def router(services: Services) -> APIRouter:
     async def acknowledge(request: Request, alert_id: int) -> Response:
         """Take an alert on: it is neither repeated nor escalated."""
         access.require_admin(request)
-        who = f"key {access.principal(request).prefix}"
+        who = access.principal(request).actor
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
             answer = await acknowledging.acknowledge(connection, alert_id, who=who)
         if answer in _ANSWERS:

@@ -17,8 +17,11 @@ from api import (
     access,
     ack_page,
     alerts,
+    audit_log,
+    enrollments,
     failures,
     health,
+    keys,
     listing,
     missing,
     posting,
@@ -42,7 +45,9 @@ def create(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     failures.install(app)
-    app.add_middleware(access.RequireKey, authenticator=services.authenticator)
+    app.add_middleware(
+        access.RequireKey, authenticator=services.authenticator, denied=services.denials
+    )
     for module in (
         posting,
         reading,
@@ -51,6 +56,9 @@ def create(services: Services) -> FastAPI:
         alerts,
         silences,
         rules,
+        keys,
+        enrollments,
+        audit_log,
         ack_page,
         health,
     ):

@@ -19,8 +19,10 @@ TIMEOUT_S = 10.0
 CLOSE = {"Connection": "close"}  # what is still on its way is not waited for
 
 
-async def read_json(request: Request) -> object:
+async def read_json(request: Request, *, empty: object = None) -> object:
     """Return the JSON of a request's body; NaN and Infinity are left to be named with their field.
+
+    An empty body is `empty`, where that is given.
 
     Raises:
         Problem: too big, too slow, encoded, or not JSON (RFC 8259, without repeated names).
@@ -40,7 +42,7 @@ async def read_json(request: Request) -> object:
         raise problems.Problem(HTTPStatus.REQUEST_TIMEOUT, detail, headers=CLOSE) from error
     except ClientDisconnect as error:
         raise problems.Problem(HTTPStatus.BAD_REQUEST, "the body ended early") from error
-    return _parse(body)
+    return empty if not body and empty is not None else _parse(body)
 
 
 async def _read(request: Request) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage import reading
+from storage import keys, reading
 
 _TEXT = {"type": "string"}
 _NUMBERS = {"type": "array", "items": {"type": "number", "minimum": 0}}
@@ -57,6 +57,44 @@ GET_LOSS: dict[str, object] = {
         _parameter("since", "Only gaps that end then or later, RFC 3339 with an offset."),
     ]
 }
+
+GET_AUDIT: dict[str, object] = {
+    "parameters": [
+        _parameter("since", "Only entries from then on, RFC 3339 with an offset."),
+        _parameter("actor", "Only of this actor, as the entries name it."),
+        _parameter("action", "Only this action, like key.create, or all of a noun, like key."),
+        _parameter("limit", "At most so many entries, 1 to 1000; 100 without it."),
+        _parameter("before", "Only entries with a smaller id: goes on after a full answer."),
+    ]
+}
+
+
+def _body(properties: dict[str, object], *, required: tuple[str, ...] = ()) -> dict[str, object]:
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return {
+        "requestBody": {
+            "required": bool(required),
+            "content": {"application/json": {"schema": schema}},
+        }
+    }
+
+
+POST_KEY = _body(
+    {
+        "role": {"type": "string", "enum": list(keys.Role)},
+        "servers": {"type": "array", "items": _TEXT},
+        "note": {"type": ["string", "null"], "maxLength": keys.NOTE_MAX_CHARACTERS},
+        "expires_at": {"type": ["string", "null"], "format": "date-time"},
+        "uses": {"type": ["integer", "null"], "minimum": 1, "maximum": keys.USES_MAX},
+    },
+    required=("role",),
+)
+ROTATE_KEY = _body({"grace": {"type": ["string", "number"], "description": "0s to 30d"}})
 
 POST_METRICS: dict[str, object] = {
     "parameters": [

@@ -58,7 +58,9 @@ def router(services: Services) -> APIRouter:
             async with services.query_pool.acquire(
                 timeout=database.ACQUIRE_TIMEOUT_S
             ) as connection:
-                plan = await rule_changes.apply(connection, wanted, dry_run=False)
+                plan = await rule_changes.apply(
+                    connection, wanted, dry_run=False, by=access.principal(request).actor
+                )
         except errors.ConfigError as error:
             raise refusal(error) from error
         (change,) = plan.rules

@@ -50,19 +50,19 @@ def router(services: Services) -> APIRouter:
         access.require_admin(request)
         body = await bodies.read_json(request)
         try:
-            author = f"key {access.principal(request).prefix}"
+            author = access.principal(request).actor
             silence = _read(body, author=author, now=now())
             silences.check(silence)
         except errors.ConfigError as error:
             raise refusal(error) from error
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
-            number = await silences.add(connection, silence)
+            number = await silences.add(connection, silence, by=access.principal(request).actor)
         return JSONResponse({"id": number}, status_code=HTTPStatus.CREATED)
 
     async def delete_silence(request: Request, silence_id: int) -> Response:
         """End a silence now."""
         access.require_admin(request)
-        who = f"key {access.principal(request).prefix}"
+        who = access.principal(request).actor
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
             if not await silences.end(connection, silence_id, who=who):
                 detail = "no silence of this number is going on or to come"

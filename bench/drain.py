@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -36,6 +37,7 @@ from bench.ticks import full_tick
 from hostpulse.clock import NS_PER_S, SystemClock
 from hostpulse.v1 import telemetry_pb2 as pb
 from migrations import run
+from storage import database
 from storage.embedded import EmbeddedPostgres
 
 INTERVAL_S = 10
@@ -144,13 +146,27 @@ async def measure(options: argparse.Namespace, root: Path) -> None:
         begun = time.monotonic()
         agents = [Agent(root, n, address, key, options.hours) for n in range(options.agents)]
         print(f"spools filled in     {time.monotonic() - begun:.1f} s")
+        await wait_for_port(address)
         await drain(agents, options.hours, psutil.Process(gateway.pid))
+        await compare(server.url, agents)
     finally:
         if gateway is not None:
             gateway.send_signal(signal.SIGTERM)
             gateway.wait(timeout=15)
         postgres.send_signal(signal.SIGINT)
         postgres.wait(timeout=30)
+
+
+async def wait_for_port(address: str) -> None:
+    """Return once somebody listens there; what agents wait for a starting gateway is no lag."""
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(host, int(port))
+                writer.close()
+                return
+            await asyncio.sleep(0.1)
 
 
 async def drain(agents: list[Agent], hours: float, gateway: psutil.Process) -> None:
@@ -184,6 +200,17 @@ async def drain(agents: list[Agent], hours: float, gateway: psutil.Process) -> N
     )
     print(f"gateway              {used_s / took_s:.2f} cores, {peak_bytes / 2**20:.0f} MiB at most")
     print(f"all agents together  {psutil.Process().memory_info().rss / 2**20:.0f} MiB")
+
+
+async def compare(dsn: str, agents: list[Agent]) -> None:
+    """Count what is stored: every tick of the backlog and every acked fresh one, each once."""
+    acked = sum(agent.backlog + len(agent.buffer.lags_s) for agent in agents)
+    connection = await database.connect(dsn, "bench", statement_timeout_s=60)
+    rows = await connection.fetchval("SELECT count(*) FROM cpu")
+    ticks = await connection.fetchval("SELECT count(DISTINCT (server_id, time)) FROM cpu")
+    lost = await connection.fetchval("SELECT count(*) FROM ingest_loss WHERE state <> 'pending'")
+    await connection.close()
+    print(f"stored               {ticks} ticks of {acked} acked, in {rows} rows; {lost} losses")
 
 
 def main() -> None:

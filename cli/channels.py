@@ -16,12 +16,14 @@ from rich.table import Table
 
 from alerting import channels, notifications, rules
 from alerting.notifiers import NOTIFIERS, email, pagerduty, slack, webhooks
-from cli.connection import with_connection
+from cli.connection import actor, with_connection
 from hostpulse import errors
-from storage import location, secrets
+from storage import audit, location, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from storage.database import Connection
 
 channels_app = typer.Typer(no_args_is_help=True, help="Say where notifications go.")
 add_app = typer.Typer(no_args_is_help=True, help="Add a channel.")
@@ -169,7 +171,7 @@ def test_channel(name: Name) -> None:
 @channels_app.command("remove")
 def remove_channel(name: Name) -> None:
     """Forget a channel; what is still to be sent there is given up."""
-    if not asyncio.run(with_connection(lambda opened: channels.remove(opened, name))):
+    if not asyncio.run(with_connection(lambda opened: _remove(opened, name))):
         _refuse(f"channel must be one of `hostpulse channel list`, got {name!r}")
     typer.echo(f"{name} is removed")
 
@@ -179,9 +181,30 @@ def _add(channel: channels.StoredChannel) -> None:
     if not NAME.fullmatch(channel.name):
         expectation = "1 to 63 letters, digits, dots, dashes or underscores"
         _refuse(f"name must be {expectation}, got {channel.name!r}")
-    if not asyncio.run(with_connection(lambda opened: channels.add(opened, channel))):
+    if not asyncio.run(with_connection(lambda opened: _store(opened, channel))):
         _refuse(f"name must be new, got {channel.name!r}, which exists")
     typer.echo(f"{channel.name} is added; try it with: hostpulse channel test {channel.name}")
+
+
+async def _store(opened: Connection, channel: channels.StoredChannel) -> bool:
+    """Add a channel, and say so in the audit log."""
+    async with opened.transaction():
+        added = await channels.add(opened, channel)
+        if added:
+            detail = {"kind": channel.kind, "enabled": channel.enabled}
+            await audit.record(
+                opened, actor=actor(), action="channel.add", subject=channel.name, detail=detail
+            )
+    return added
+
+
+async def _remove(opened: Connection, name: str) -> bool:
+    """Forget a channel, and say so in the audit log."""
+    async with opened.transaction():
+        removed = await channels.remove(opened, name)
+        if removed:
+            await audit.record(opened, actor=actor(), action="channel.remove", subject=name)
+    return removed
 
 
 def _add_secret(
@@ -243,7 +266,14 @@ def _shown_secret(channel: channels.StoredChannel) -> str | None:
 
 async def _send_test(name: str) -> None:
     """Send a test message to one channel."""
-    stored = await with_connection(lambda opened: channels.find(opened, name))
+
+    async def find(opened: Connection) -> channels.StoredChannel | None:
+        found = await channels.find(opened, name)
+        if found is not None:
+            await audit.record(opened, actor=actor(), action="channel.test", subject=name)
+        return found
+
+    stored = await with_connection(find)
     if stored is None:
         raise errors.ConfigError("channel", expectation="one that exists", value=name)
     smtp_url = os.environ.get(email.FIELD) or None

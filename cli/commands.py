@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import alerts, channels, databases, keys, rules, servers, silences
+from cli.audit_log import show_audit
 from cli.doctor import doctor_app
 from cli.loss import loss
 from cli.move import move
@@ -35,7 +36,11 @@ for name, group in (
 databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
 app.command("loss")(loss)
+<<<<<<< HEAD
 app.command("top")(top)
+=======
+app.command("audit")(show_audit)
+>>>>>>> main
 
 
 @app.command()

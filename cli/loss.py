@@ -38,7 +38,7 @@ def loss(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is missing, with its times and reasons; status 1 where something is lost."""
-    moment = _since(since)
+    moment = since_moment(since)
 
     async def ask(
         connection: Connection,
@@ -88,7 +88,7 @@ def _print(counts: Sequence[losses.Count], found: Sequence[losses.Loss]) -> None
         console.print(f"{escape(count.server)}: {said}", highlight=False)
 
 
-def _since(text: str | None) -> datetime | None:
+def since_moment(text: str | None) -> datetime | None:
     """Read an age or a time."""
     if text is None:
         return None

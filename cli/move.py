@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.connection import database_url
+from cli.connection import actor, database_url
 from migrations import run
 from storage import database, moving
 
@@ -29,7 +29,7 @@ async def _move(to: str) -> int:
     try:
         with Progress(*columns) as bar:
             task = bar.add_task("moving", total=None)
-            async for step in moving.move(source, target):
+            async for step in moving.move(source, target, by=actor()):
                 rows += step.rows
                 bar.update(task, description=step.step, completed=step.number, total=step.of)
     finally:

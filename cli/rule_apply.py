@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from alerting import rule_changes, rule_files
-from cli.connection import with_connection
+from cli.connection import actor, with_connection
 from hostpulse import errors
 
 WRONG_INPUT = 2
@@ -30,7 +30,9 @@ def apply_rules(
     try:
         wanted = rule_files.read(directory)
         plan = asyncio.run(
-            with_connection(lambda opened: rule_changes.apply(opened, wanted, dry_run=dry_run))
+            with_connection(
+                lambda opened: rule_changes.apply(opened, wanted, dry_run=dry_run, by=actor())
+            )
         )
     except errors.ConfigError as error:
         typer.echo(f"hostpulse rule: {error}", err=True)

@@ -13,8 +13,9 @@ from rich.table import Table
 from alerting import parsing, rule_files, rules
 from alerting.notifiers import rendering
 from cli import rule_apply, rule_test
-from cli.connection import with_connection
+from cli.connection import actor, with_connection
 from hostpulse import errors
+from storage import audit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -231,6 +232,15 @@ async def _change(
             f"UPDATE alert_rule SET {columns}, edited_at = now() WHERE name = $1",  # noqa: S608 - constants
             name,
             *(row[column] for column in EDITABLE),
+        )
+        given = {"levels": levels} if levels else {}
+        given |= {"runbook": runbook} if runbook is not None else {}
+        await audit.record(
+            opened,
+            actor=actor(),
+            action="rule.set",
+            subject=name,
+            detail={**changes, **given},
         )
     return row
 

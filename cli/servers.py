@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.connection import actor, with_connection
-from storage import servers
+from storage import enrollments, servers
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -84,6 +84,65 @@ def forget(name: Annotated[str, typer.Argument(help="The server's name.")]) -> N
     if not asyncio.run(with_connection(release)):
         raise typer.BadParameter(f"expected the name of a server, got {name!r}")
     print(f"{name} may be claimed by another machine; its history stays")
+
+
+@servers_app.command("enrollments")
+def list_enrollments(
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the machines that ask for a name that is known, and wait for an admin."""
+    found = asyncio.run(
+        with_connection(lambda opened: enrollments.list_all(opened, everything=everything))
+    )
+    if as_json:
+        print(json.dumps([enrollments.describe(each) for each in found]))
+        return
+    table = Table("number", "server", "machine", "address", "asked", "state")
+    now = datetime.now(UTC)
+    for each in found:
+        table.add_row(
+            str(each.id),
+            escape(each.server_name),
+            each.fingerprint,
+            escape(each.address or ""),
+            ago(each.asked_at, now=now),
+            each.state + (f" by {escape(each.decided_by)}" if each.decided_by else ""),
+        )
+    Console().print(table)
+
+
+Number = Annotated[int, typer.Argument(help="Of `hostpulse server enrollments`.")]
+
+
+@servers_app.command("approve")
+def approve(number: Number) -> None:
+    """Let a machine have a name that is known; the former keys of the name end when it comes."""
+    print(f"{_decide(number, approve=True)}: let in when it asks again")
+
+
+@servers_app.command("deny")
+def deny(number: Number) -> None:
+    """Turn a machine away that asks for a name that is known."""
+    print(f"{_decide(number, approve=False)}: turned away")
+
+
+def _decide(number: int, *, approve: bool) -> str:
+    """Answer a request; return the server and the machine.
+
+    Raises:
+        BadParameter: none of this number is pending.
+    """
+
+    async def answer(connection: Connection) -> enrollments.Enrollment:
+        return await enrollments.decide(connection, number, approve=approve, decided_by=actor())
+
+    try:
+        decided = asyncio.run(with_connection(answer))
+    except enrollments.UnknownEnrollment as error:
+        raise typer.BadParameter(str(error)) from error
+    return f"{decided.server_name}, machine {decided.fingerprint}"
 
 
 def describe(server: servers.Server) -> dict[str, object]:

@@ -135,7 +135,7 @@ async def _add(opened: Connection, silence: silences.Silence) -> int:
         if name not in known:
             expectation = f"one of {', '.join(known)}"
             raise errors.ConfigError("rule", expectation=expectation, value=name)
-    return await silences.add(opened, silence)
+    return await silences.add(opened, silence, by=actor())
 
 
 def _recurrence(

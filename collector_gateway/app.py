@@ -23,15 +23,20 @@ import structlog
 import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from collector_gateway import authority
 from collector_gateway.auth import Authenticator
 from collector_gateway.claims import Claims
 from collector_gateway.credits import Credits
+from collector_gateway.denials import Denials
+from collector_gateway.enrolling import EnrollmentService
 from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
+from collector_gateway.live import Live
 from collector_gateway.metrics import Metrics
 from collector_gateway.service import TelemetryService
 from collector_gateway.services import Services
 from collector_gateway.sessions import Sessions
+from collector_gateway.tokens import Tokens
 from collector_gateway.upkeep import Upkeep
 from hostpulse import errors
 from hostpulse.clock import SystemClock
@@ -104,7 +109,17 @@ class Gateway:
             query_pool = await stack.enter_async_context(
                 open_pool(dsn, "query", max_size=8, statement_timeout_s=10.0)
             )
-            authenticator = Authenticator(query_pool, clock=self._clock)
+            accepted = self._settings.tokens()
+            tokens = Tokens(accepted, clock=self._clock) if accepted else None
+            authenticator = Authenticator(query_pool, clock=self._clock, tokens=tokens)
+            denials = Denials(query_pool, clock=self._clock)
+            live = Live(
+                dsn,
+                pool=query_pool,
+                authenticator=authenticator,
+                tokens=tokens,
+                clock=self._clock,
+            )
             sessions = Sessions()
             claims = Claims(claim_pool, gateway=f"{socket.gethostname()}:{os.getpid()}")
             upkeep = Upkeep(
@@ -122,6 +137,8 @@ class Gateway:
             service = TelemetryService(
                 sessions=sessions,
                 authenticator=authenticator,
+                live=live,
+                denials=denials,
                 claims=claims,
                 ingest=ingest,
                 credits=Credits(BACKLOG_MAX_BATCHES),
@@ -129,10 +146,17 @@ class Gateway:
                 metrics=self.metrics,
                 clock=self._clock,
             )
+            enrolling = EnrollmentService(
+                query_pool,
+                denials=denials,
+                read_authority=lambda: authority.read(self._settings.tls_cert),
+            )
             web = self._web(
                 Services(
                     query_pool=query_pool,
                     authenticator=authenticator,
+                    denials=denials,
+                    live=live,
                     store=ingest,
                     readiness=upkeep.readiness,
                     registry=self.metrics.registry,
@@ -144,9 +168,12 @@ class Gateway:
             try:
                 await run_until_stopped(
                     {
-                        "grpc": self._serve_grpc(service, stop),
+                        "grpc": self._serve_grpc(service, enrolling, stop),
                         "http": self._serve_http(web, stop),
                         "watch": upkeep.watch(stop),
+                        "keys": live.watch(stop),
+                        "key listener": live.listen(stop),
+                        "denials": denials.run(stop),
                         "maintain": upkeep.maintain(stop),
                         "rollups": upkeep.roll_up(stop),
                         "ingest": _mirror(flushed, stop),
@@ -162,10 +189,12 @@ class Gateway:
                     async with asyncio.timeout(1.0):
                         await flushed
 
-    async def _serve_grpc(self, service: TelemetryService, stop: asyncio.Event) -> None:
+    async def _serve_grpc(
+        self, service: TelemetryService, enrolling: EnrollmentService, stop: asyncio.Event
+    ) -> None:
         """Serve agents; on stop ask them to go, then close."""
         server = grpc.aio.server(options=GRPC_OPTIONS)
-        server.add_generic_rpc_handlers((service.handler(),))
+        server.add_generic_rpc_handlers((service.handler(), enrolling.handler()))
         servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue] - set at import
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         address = self._settings.grpc_listen

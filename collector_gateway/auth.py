@@ -1,4 +1,4 @@
-"""Who is calling: a key becomes a principal, or the call is refused.
+"""Who is calling: a key or a token becomes a principal, or the call is refused.
 
 A good key is looked up again after one second, so a revocation takes effect within one. While the
 database is away a key that was good in the last five minutes stays good: agents keep their streams,
@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
+from collector_gateway import tokens
+from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
 from storage import keys
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from hostpulse.clock import Clock
     from storage.database import Pool
 
@@ -34,42 +38,18 @@ REFUSED_MAX = 10_000
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)  # OSError includes TimeoutError
 
 
-class Unauthenticated(errors.Permanent):
-    """A valid API key is needed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """Who is calling, and what they may do."""
-
-    key_id: int
-    prefix: str
-    role: keys.Role
-    server_names: frozenset[str]
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether everything is allowed."""
-        return self.role is keys.Role.ADMIN
-
-    @property
-    def may_read(self) -> bool:
-        """Whether the history of all servers may be read."""
-        return self.role in {keys.Role.ADMIN, keys.Role.READER}
-
-    def may_write(self, server_name: str) -> bool:
-        """Whether samples of this server may be sent."""
-        return self.is_admin or (self.role in keys.BOUND_ROLES and server_name in self.server_names)
-
-
 @dataclass(slots=True)
 class _Known:
     """A key that was good at `verified_ns`, and is taken as good until `recheck_ns`."""
 
     principal: Principal
-    expires_wall_ns: int | None
     verified_ns: int
     recheck_ns: int
+
+
+def wall_ns(moment: datetime | None) -> int | None:
+    """Return a moment as the wall clock counts."""
+    return None if moment is None else int(moment.timestamp() * 1e9)
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -79,16 +59,18 @@ def bearer(authorization: str | None) -> str | None:
 
 
 class Authenticator:
-    """Checks keys against the database, at most once a second each.
+    """Checks keys against the database, at most once a second each, and tokens without it.
 
     Args:
         pool: for queries; opened and closed by its owner.
         clock: the monotonic one ages the cache, the wall's ends expiring keys between two looks.
+        tokens: of which JSON web tokens are taken; None: of none.
     """
 
-    def __init__(self, pool: Pool, *, clock: Clock) -> None:
+    def __init__(self, pool: Pool, *, clock: Clock, tokens: tokens.Tokens | None = None) -> None:
         self._pool = pool
         self._clock = clock
+        self._tokens = tokens
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._refused: OrderedDict[bytes, int] = OrderedDict()
         self._touched: OrderedDict[int, int] = OrderedDict()
@@ -103,6 +85,8 @@ class Authenticator:
         """
         if not key:
             raise Unauthenticated("expected an API key, got none")
+        if self._tokens is not None and tokens.looks_like_one(key):
+            return self._tokens.verify(key)
         if keys.prefix_of(key) is None:
             raise Unauthenticated("expected an API key that begins with hp_, got something else")
         digest = keys.digest(key)
@@ -115,6 +99,12 @@ class Authenticator:
         if refused_ns is not None and now < refused_ns + RECHECK_NS:
             raise Unauthenticated("the API key is unknown, revoked or expired")
         return await self._look_once(digest, key)
+
+    def forget(self, key_ids: frozenset[int]) -> None:
+        """Look these keys up again at their next use: something about them has changed."""
+        for known in self._known.values():
+            if known.principal.key_id in key_ids:
+                known.recheck_ns = 0
 
     async def _look_once(self, digest: bytes, key: str) -> Principal:
         """Look a key up; those who ask for the same key meanwhile wait for the same answer."""
@@ -154,8 +144,8 @@ class Authenticator:
                 prefix=found.prefix,
                 role=found.role,
                 server_names=frozenset(found.server_names),
+                expires_wall_ns=wall_ns(found.expires_at),
             ),
-            expires_wall_ns=int(found.expires_at.timestamp() * 1e9) if found.expires_at else None,
             verified_ns=now,
             recheck_ns=now + RECHECK_NS,
         )
@@ -175,7 +165,7 @@ class Authenticator:
                 asyncio.timeout(LOOKUP_TIMEOUT_S),
                 self._pool.acquire(timeout=LOOKUP_TIMEOUT_S) as connection,
             ):
-                await keys.touch(connection, key_id)
+                await keys.touch(connection, [key_id])
 
     def _without_database(self, digest: bytes, error: Exception) -> Principal:
         """Trust what was good lately, and leave the database alone for a moment."""
@@ -188,7 +178,8 @@ class Authenticator:
 
     def _unexpired(self, known: _Known) -> Principal:
         """Return the principal of a key whose time has not run out since it was looked up."""
-        if known.expires_wall_ns is not None and self._clock.wall_ns() >= known.expires_wall_ns:
+        expires_ns = known.principal.expires_wall_ns
+        if expires_ns is not None and self._clock.wall_ns() >= expires_ns:
             raise Unauthenticated("the API key is unknown, revoked or expired")
         return known.principal
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hostpulse.v1 import telemetry_pb2 as pb
 
 TOLERANCE_NS = 300 * 1_000_000_000
 REBASE_NS = 1_000_000_000  # a difference that delivery alone does not explain
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NO_OFFSETS: Mapping[int, float] = MappingProxyType({})
 WALL_MAX_NS = 4_102_444_800 * 1_000_000_000  # the year 2100: beyond it nothing is a time
 
 
@@ -44,13 +48,21 @@ class SessionClock:
         hello: with the agent's clocks.
         received_ns: our wall clock when Hello came.
         last_offset_ms: of the stream before, for batches of an earlier boot; None is unknown.
+        offsets_ms: the same by epoch, where it is known better.
     """
 
-    def __init__(self, hello: pb.Hello, received_ns: int, last_offset_ms: float | None) -> None:
+    def __init__(
+        self,
+        hello: pb.Hello,
+        received_ns: int,
+        last_offset_ms: float | None,
+        offsets_ms: Mapping[int, float] = NO_OFFSETS,
+    ) -> None:
         self._boot_id = hello.boot_id
         self._base_ns = received_ns - hello.monotonic_ns
         self._offset_ns = hello.time_unix_ns - received_ns
-        self._last_offset_ns = int((last_offset_ms or 0.0) * 1e6)
+        self._last_offset_ms = last_offset_ms or 0.0
+        self._offsets_ms = offsets_ms
 
     @property
     def offset_ms(self) -> float:
@@ -79,10 +91,11 @@ class SessionClock:
 
     def _stamp_of_earlier_boot(self, batch: pb.MetricBatch) -> Stamp:
         """Correct by the last known offset: that boot's monotonic clock tells us nothing."""
-        wrong = abs(self._last_offset_ns) > TOLERANCE_NS
-        correction_ns = self._last_offset_ns if wrong else 0
+        offset_ms = self._offsets_ms.get(batch.epoch, self._last_offset_ms)
+        wrong = abs(offset_ms * 1e6) > TOLERANCE_NS
+        correction_ns = int(offset_ms * 1e6) if wrong else 0
         return Stamp(
             time=to_datetime(batch.time_unix_ns - correction_ns),
-            offset_ms=self._last_offset_ns / 1e6,
+            offset_ms=offset_ms,
             clock_is_wrong=wrong,
         )

@@ -1,8 +1,8 @@
 """From submissions to their verdicts, whatever the database says.
 
 One error means one of three things (storage/errors.py): the database can't just now, so the same is
-tried again; it refuses a submission, which is found by halving and rejected; or nobody understands
-it, and then the submission is parked, bytes and all.
+tried again, in halves where it took too long; it refuses a submission, which is found by halving
+and rejected; or nobody understands it, and then the submission is parked, bytes and all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
 from collector_gateway.lanes import Outcome
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 FLUSH_TIMEOUT_S = 30.0  # client side, above the pool's statement timeout
 ACQUIRE_TIMEOUT_S = 5.0
 UNKNOWN_ERROR_TRIES = 5  # before a batch is parked
+SLOW_TRIES = 3  # of a transaction that does not end in time, before it is halved
 REPAIR_WITHIN_S = 60.0  # of missing partitions, before a batch is parked
 BACKOFF = backoff.BackoffPolicy(initial_s=0.2, maximum_s=5.0)
 
@@ -77,7 +79,7 @@ class Flusher:
 
     async def flush(self, work: list[Submission]) -> None:
         """Store submissions and settle each; comes back when all have a verdict."""
-        tries = 0
+        tries = slow = 0
         waits = backoff.delays(BACKOFF)
         while work:
             started_s = time.monotonic()
@@ -96,6 +98,9 @@ class Flusher:
                 elif verdict is Verdict.RETRY:
                     tries += 1
                     verdict = Verdict.PARK if tries >= UNKNOWN_ERROR_TRIES else Verdict.WAIT
+                slow += isinstance(error, TimeoutError | asyncpg.QueryCanceledError)
+                if verdict is Verdict.WAIT and slow >= SLOW_TRIES and len(work) > 1:
+                    return await self._halve(work)
                 if verdict is not Verdict.WAIT:
                     return await self._isolate(work, verdict, error)
                 if await backoff.pause(next(waits), self._stop) and self._stop.is_set():
@@ -105,14 +110,17 @@ class Flusher:
                 self._metrics.flush_seconds.observe(time.monotonic() - started_s)
         return None
 
+    async def _halve(self, work: list[Submission]) -> None:
+        middle = len(work) // 2
+        await self.flush(work[:middle])
+        await self.flush(work[middle:])
+
     async def _isolate(
         self, work: list[Submission], verdict: Verdict, error: BaseException
     ) -> None:
         """Find the submission that the database refuses by halving, and give the others theirs."""
         if len(work) > 1:
-            middle = len(work) // 2
-            await self.flush(work[:middle])
-            await self.flush(work[middle:])
+            await self._halve(work)
             return
         (submission,) = work
         detail = f"the database refused it: {str(error)[:200]}"

@@ -84,11 +84,14 @@ class Intake:
         )
         self._metrics = metrics
         self._clock = clock
-        self._times = SessionClock(hello, clock.wall_ns(), claimed.clock_offset_ms)
+        self._times = SessionClock(
+            hello, clock.wall_ns(), claimed.clock_offset_ms, claimed.offsets_ms
+        )
         self._answer = answer
         self._end = end
         self._fenced = False
         self._settled = asyncio.Event()
+        self._ranges_in_flight = 0
         self.in_flight = 0
 
     def open(self) -> None:
@@ -113,7 +116,8 @@ class Intake:
 
         Waits while too much of this stream has no verdict yet, or the queue is full.
         """
-        while self.in_flight >= IN_FLIGHT_MAX:
+        # A verdict tells the agent that the ranges it reported before are on record.
+        while self.in_flight >= IN_FLIGHT_MAX or self._ranges_in_flight:
             await self.one_settled()
         self._metrics.batches_received.inc()
         is_backlog = batch.lane == pb.LANE_BACKFILL
@@ -214,7 +218,8 @@ class Intake:
             to_time=to_datetime(dropped.to_time_unix_ns),
             reason=to_word(pb.DropReason.Name(dropped.reason), "DROP_REASON_"),
         )
-        await self._submit(self._submission(settle=self._settle_nothing, dropped=gap))
+        self._ranges_in_flight += 1
+        await self._submit(self._submission(settle=self._settle_range, dropped=gap))
 
     def _reject(self, batch: pb.MetricBatch, reason: pb.RejectReason, detail: str) -> None:
         """Refuse a batch that has no place in the ledger."""
@@ -285,6 +290,11 @@ class Intake:
         self._settled.set()
         if outcome is Outcome.FENCED:
             self._end_as_fenced()
+
+    def _settle_range(self, outcome: Outcome, detail: str) -> None:
+        """Take the verdict on a range that the agent gave up."""
+        self._ranges_in_flight -= 1
+        self._settle_nothing(outcome, detail)
 
     def _settle(self, ack: pb.BatchAck, outcome: Outcome, detail: str) -> None:
         """Take the verdict on a batch and tell the agent."""

@@ -7,8 +7,8 @@ garbage ends one stream with a clear status.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -16,19 +16,25 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from collector_gateway import greeting
-from collector_gateway.auth import Unauthenticated, bearer
+from collector_gateway.auth import bearer
+from collector_gateway.denials import Denial, host_of
+from collector_gateway.principals import Unauthenticated
 from collector_gateway.session import Session
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import claims
-from storage.audit import record
 
 if TYPE_CHECKING:
-    from collector_gateway.auth import Authenticator, Principal
+    from collections.abc import Mapping
+
+    from collector_gateway.auth import Authenticator
     from collector_gateway.claims import Claims
     from collector_gateway.credits import Credits
+    from collector_gateway.denials import Denials
     from collector_gateway.ingest import Ingest
+    from collector_gateway.live import Live
     from collector_gateway.metrics import Metrics
+    from collector_gateway.principals import Principal
     from collector_gateway.session import Context
     from collector_gateway.sessions import Sessions
     from hostpulse.clock import Clock
@@ -38,16 +44,49 @@ HELLO_TIMEOUT_S = 10.0
 RELEASE_TIMEOUT_S = 3.0
 DRAIN_SPREAD_S = 2.0  # a stopping gateway's agents come to the others one by one
 RETRYABLE = grpc.StatusCode.UNAVAILABLE
+DENIED = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 log = structlog.get_logger()
 
 
 class _Refusal(Exception):
-    """The stream is ended with this status before it became a session."""
+    """The stream is ended with this status before it became a session.
 
-    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+    Args:
+        code: the status.
+        detail: a sentence for the agent.
+        who: asked, where that is known.
+        subject: the server that was asked for.
+        machine_id: that asked for it.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        detail: str,
+        *,
+        who: Principal | None = None,
+        subject: str | None = None,
+        machine_id: str | None = None,
+    ) -> None:
         self.code = code
         self.detail = detail
+        self.who = who
+        self.subject = subject
+        self.machine_id = machine_id
+
+    def denial(self, peer: str) -> Denial:
+        """Return what the audit log is told."""
+        detail: Mapping[str, str] = {"reason": self.detail}
+        if self.machine_id is not None:
+            detail = {**detail, "machine_id": self.machine_id[:64]}
+        return Denial(
+            actor=self.who.actor if self.who else "(unknown)",
+            action="stream.open",
+            subject=self.subject,
+            address=host_of(peer),
+            detail=detail,
+        )
 
 
 class TelemetryService:
@@ -56,10 +95,12 @@ class TelemetryService:
     Args:
         sessions: the streams of this gateway.
         authenticator: of API keys.
+        live: ends streams whose key ends.
+        denials: is told who was turned away.
         claims: opens streams.
         ingest: takes batches.
         credits: leave to send backlog.
-        query_pool: for the audit log and goodbyes.
+        query_pool: for goodbyes.
         metrics: of this process.
         clock: ours.
     """
@@ -69,6 +110,8 @@ class TelemetryService:
         *,
         sessions: Sessions,
         authenticator: Authenticator,
+        live: Live,
+        denials: Denials,
         claims: Claims,
         ingest: Ingest,
         credits: Credits,
@@ -77,6 +120,8 @@ class TelemetryService:
         clock: Clock,
     ) -> None:
         self._authenticator = authenticator
+        self._live = live
+        self._denials = denials
         self._claims = claims
         self._ingest = ingest
         self._credits = credits
@@ -102,22 +147,30 @@ class TelemetryService:
     async def _stream(self, _requests: object, context: Context) -> None:
         """Serve one stream from its first message to its last."""
         try:
-            session = await self._open(context)
+            principal, session = await self._open(context)
         except _Refusal as refusal:
+            if refusal.code in DENIED:
+                peer = context.peer()
+                log.warning(
+                    "stream_refused", server=refusal.subject, peer=peer, reason=refusal.detail
+                )
+                await self._denials.note(refusal.denial(peer))
             self._metrics.streams_refused.labels(code=refusal.code.name).inc()
             await context.abort(refusal.code, refusal.detail)
             return
         self._sessions.add(session)
         log.info("stream_opened", server=session.server_name, peer=context.peer())
         try:
-            await session.run()
+            end = partial(session.end, grpc.StatusCode.UNAUTHENTICATED)
+            with self._live.hold(principal, end):
+                await session.run()
         finally:
             self._sessions.remove(session)
             log.info("stream_ended", server=session.server_name, goodbye=session.goodbye)
             if session.goodbye is not None:
                 await self._release(session)
 
-    async def _open(self, context: Context) -> Session:
+    async def _open(self, context: Context) -> tuple[Principal, Session]:
         """Authenticate, read Hello, claim the server, say Welcome.
 
         Raises:
@@ -129,8 +182,7 @@ class TelemetryService:
         hello = await self._read_hello(context)
         if not principal.may_write(hello.server_name):
             detail = f"this key is not for the server {hello.server_name!r}"
-            await self._audit(principal, hello, context, detail)
-            raise _Refusal(grpc.StatusCode.PERMISSION_DENIED, detail)
+            raise _denied(detail, principal, hello)
         token = uuid.uuid4()
         try:
             claim = greeting.to_claim(hello, token)
@@ -145,8 +197,7 @@ class TelemetryService:
                 f"not to {hello.machine_id[:8]}...: give this server another name, or release the "
                 f"name with `hostpulse server forget {hello.server_name}`"
             )
-            await self._audit(principal, hello, context, detail)
-            raise _Refusal(grpc.StatusCode.PERMISSION_DENIED, detail)
+            raise _denied(detail, principal, hello)
         session = Session(
             context,
             hello=hello,
@@ -158,7 +209,7 @@ class TelemetryService:
             clock=self._clock,
         )
         session.answer(greeting.to_welcome(answer, self._clock.wall_ns()))
-        return session
+        return principal, session
 
     async def _authenticate(self, context: Context) -> Principal:
         """Check the key that the call carries."""
@@ -194,26 +245,6 @@ class TelemetryService:
             raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{expected}, got {kind}")
         return request.hello
 
-    async def _audit(
-        self, principal: Principal, hello: pb.Hello, context: Context, detail: str
-    ) -> None:
-        """Record a refused stream; one that can't be recorded is refused all the same."""
-        log.warning("stream_refused", server=hello.server_name, peer=context.peer(), reason=detail)
-        with contextlib.suppress(Exception):
-            async with (
-                asyncio.timeout(RELEASE_TIMEOUT_S),
-                self._query_pool.acquire() as connection,
-            ):
-                await record(
-                    connection,
-                    actor=f"key {principal.prefix}",
-                    action="stream.open",
-                    subject=hello.server_name[:253],
-                    allowed=False,
-                    address=context.peer(),
-                    detail={"reason": detail, "machine_id": hello.machine_id[:64]},
-                )
-
     async def _release(self, session: Session) -> None:
         """Note a goodbye: silence is expected from now on."""
         try:
@@ -226,3 +257,14 @@ class TelemetryService:
                 )
         except Exception as error:
             log.warning("goodbye_not_recorded", server=session.server_name, error=str(error))
+
+
+def _denied(detail: str, who: Principal, hello: pb.Hello) -> _Refusal:
+    """Refuse a server to somebody who is known."""
+    return _Refusal(
+        grpc.StatusCode.PERMISSION_DENIED,
+        detail,
+        who=who,
+        subject=hello.server_name,
+        machine_id=hello.machine_id,
+    )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from collector_gateway.auth import Authenticator
+    from collector_gateway.denials import Denials
+    from collector_gateway.live import Live
     from hostpulse.clock import Clock
     from storage import requests
     from storage.database import Pool
@@ -47,7 +49,12 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The parts that the API works with; all outlive it."""
+    """The parts that the API works with; all outlive it.
+
+    Attributes:
+        denials: is told who was turned away; None in tests of other things.
+        live: ends long answers, such as event streams, when their key ends; None as above.
+    """
 
     query_pool: Pool
     authenticator: Authenticator
@@ -55,3 +62,5 @@ class Services:
     readiness: Callable[[], Awaitable[Readiness]]
     registry: CollectorRegistry
     clock: Clock
+    denials: Denials | None = None
+    live: Live | None = None

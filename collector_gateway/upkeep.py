@@ -114,13 +114,7 @@ class Upkeep:
 
     async def _pause(self, delay_s: float, stop: asyncio.Event) -> bool:
         """Wait until it is time, or maintenance is asked for; True when it was the stop."""
-        waiting = [
-            asyncio.create_task(stop.wait(), name="maintain stop"),
-            asyncio.create_task(self._due.wait(), name="maintain due"),
-        ]
-        await asyncio.wait(waiting, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
+        await backoff.until_any(delay_s, stop, self._due)
         self._due.clear()
         return stop.is_set()
 

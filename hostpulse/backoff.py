@@ -61,3 +61,13 @@ async def pause(delay_s: float, stop: asyncio.Event) -> bool:
     except TimeoutError:
         return stop.is_set()
     return True
+
+
+async def until_any(delay_s: float, *events: asyncio.Event) -> None:
+    """Wait `delay_s` seconds or until one of the events is set."""
+    waiting = [asyncio.create_task(each.wait(), name="until any") for each in events]
+    try:
+        await asyncio.wait(waiting, timeout=max(0.0, delay_s), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

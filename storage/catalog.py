@@ -218,7 +218,7 @@ AGENT_HEALTH = Table(
         *_columns("bigint", "spool_bytes"),
         *_columns("bigint", "sent_batches failed_sends dropped_samples"),
         *_columns("real", "clock_offset_ms"),
-        *_columns("bigint", "stuck_collectors"),
+        *_columns("bigint", "stuck_collectors unspooled_batches"),
     ),
 )
 

@@ -68,11 +68,23 @@ ON CONFLICT DO NOTHING
 """
 
 ANNOUNCE_EPOCHS = """
-INSERT INTO ingest_epoch (server_id, epoch, announced)
-SELECT server_id, epoch, announced FROM unnest($1::int[], $2::bigint[], $3::bigint[])
-  AS e (server_id, epoch, announced) ORDER BY server_id, epoch
+INSERT INTO ingest_epoch (server_id, epoch, announced, held)
+SELECT server_id, epoch, announced, held
+FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[])
+  AS e (server_id, epoch, announced, held) ORDER BY server_id, epoch
 ON CONFLICT (server_id, epoch) DO UPDATE
-SET announced = greatest(ingest_epoch.announced, excluded.announced), closed_at = NULL
+SET announced = greatest(ingest_epoch.announced, excluded.announced), closed_at = NULL,
+    held = excluded.held,
+    held_at = CASE WHEN excluded.held < ingest_epoch.announced
+              THEN coalesce(ingest_epoch.held_at, now()) END
+"""
+
+# With its boot ends what is known of a clock: the next boot may have it set right.
+KEEP_OFFSETS = """
+UPDATE ingest_epoch e SET clock_offset_ms = b.clock_offset_ms
+FROM unnest($1::int[], $2::bigint[], $3::real[]) AS b (server_id, epoch, clock_offset_ms)
+WHERE e.server_id = b.server_id AND e.epoch <> b.epoch
+  AND e.closed_at IS NULL AND e.clock_offset_ms IS NULL
 """
 
 # What an agent does not announce any more it does not have any more.
@@ -85,9 +97,9 @@ WHERE e.server_id = ANY($1::int[]) AND e.closed_at IS NULL AND NOT EXISTS (
 """
 
 READ_EPOCHS = """
-SELECT server_id, epoch, committed
-FROM ingest_ledger JOIN unnest($1::int[], $2::bigint[]) AS e (server_id, epoch)
-USING (server_id, epoch)
+SELECT server_id, epoch, l.committed, o.clock_offset_ms
+FROM unnest($1::int[], $2::bigint[]) AS e (server_id, epoch)
+JOIN ingest_ledger l USING (server_id, epoch) JOIN ingest_epoch o USING (server_id, epoch)
 """
 
 RECORD_EVENTS = """
@@ -108,7 +120,7 @@ class Claim:
 
     Attributes:
         session: Its new fencing token.
-        epochs: Those that it will send batches of.
+        epochs: Those that it will send batches of; first the one that it numbers in now.
         announced: The last number given out in an epoch; nothing is 0.
     """
 
@@ -128,11 +140,18 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The stream owns the server; `committed` are (first, last) numbers by epoch, both included."""
+    """The stream owns the server.
+
+    Attributes:
+        committed: (first, last) numbers by epoch, both included.
+        clock_offset_ms: How far ahead its clock was when last compared; None is unknown.
+        offsets_ms: The same for epochs of boots that are over.
+    """
 
     server_id: int
     committed: Mapping[int, tuple[tuple[int, int], ...]]
     clock_offset_ms: float | None
+    offsets_ms: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +177,7 @@ async def claim(
         ids = {c.server_name: rows[c.server_name]["id"] for c in claims}
         await _take(connection, taken, ids, gateway)
         await _record_changes(connection, taken, rows)
-        committed = await _open_epochs(connection, taken, ids)
+        opened = await _open_epochs(connection, taken, ids, rows)
         await intervals.keep(
             connection,
             ((ids[c.server_name], f, s) for c in taken for f, s in c.intervals_s.items()),
@@ -167,8 +186,16 @@ async def claim(
     return [
         Claimed(
             server_id=ids[c.server_name],
-            committed={epoch: committed[ids[c.server_name], epoch] for epoch in c.epochs},
+            committed={
+                each["epoch"]: tuple((r.lower, r.upper - 1) for r in each["committed"])
+                for each in opened[ids[c.server_name]]
+            },
             clock_offset_ms=rows[c.server_name]["clock_offset_ms"],
+            offsets_ms={
+                each["epoch"]: each["clock_offset_ms"]
+                for each in opened[ids[c.server_name]]
+                if each["clock_offset_ms"] is not None
+            },
         )
         if c.server_name in accepted
         else Refused(
@@ -222,16 +249,28 @@ async def _record_changes(
 
 
 async def _open_epochs(
-    connection: Connection, taken: Sequence[Claim], ids: Mapping[str, int]
-) -> dict[tuple[int, int], tuple[tuple[int, int], ...]]:
-    """Make ledger rows where they are missing, and read what is committed."""
+    connection: Connection,
+    taken: Sequence[Claim],
+    ids: Mapping[str, int],
+    rows: Mapping[str, Record],
+) -> Mapping[int, Sequence[Record]]:
+    """Make ledger rows where they are missing, and read what is known of each server's epochs."""
     opened = {(ids[c.server_name], e): c.announced.get(e, 0) for c in taken for e in c.epochs}
+    numbering = {(ids[c.server_name], c.epochs[0]) for c in taken}
     columns = [server_id for server_id, _ in opened], [epoch for _, epoch in opened]
+    held = [None if key in numbering else last for key, last in opened.items()]
     await connection.execute(OPEN_EPOCHS, *columns)
-    await connection.execute(ANNOUNCE_EPOCHS, *columns, list(opened.values()))
+    await connection.execute(ANNOUNCE_EPOCHS, *columns, list(opened.values()), held)
     await connection.execute(CLOSE_EPOCHS, *columns)
-    rows = await connection.fetch(READ_EPOCHS, *columns)
-    return {
-        (row["server_id"], row["epoch"]): tuple((r.lower, r.upper - 1) for r in row["committed"])
-        for row in rows
-    }
+    booted = [
+        (before["id"], c.epochs[0], before["clock_offset_ms"])
+        for c in taken
+        if (before := rows[c.server_name])["boot_id"] not in (None, c.boot_id)
+    ]
+    if booted:
+        values = (list(column) for column in zip(*booted, strict=True))
+        await connection.execute(KEEP_OFFSETS, *values)
+    found: dict[int, list[Record]] = {server_id: [] for server_id, _ in opened}
+    for row in await connection.fetch(READ_EPOCHS, *columns):
+        found[row["server_id"]].append(row)
+    return found

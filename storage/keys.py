@@ -2,8 +2,8 @@
 
 A key reads `hp_<prefix>_<secret>`: eight characters that name it in lists and logs, then 256 random
 bits in base64url. The database has the prefix and the SHA-256 of the whole key; a slow hash would
-add nothing to 256 random bits. Making and revoking a key writes its audit row in the same
-transaction.
+add nothing to 256 random bits. Making, rotating and revoking a key writes its audit row in the same
+transaction, and a trigger tells every gateway, which ends the streams of a key that has ended.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from storage import servers
+from storage import audit, servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +31,15 @@ PREFIX_BYTES = 4  # two hexadecimal digits each
 SECRET_BYTES = 32
 PREFIX_ATTEMPTS = 5  # 32 bits collide about once in 4 000 000 keys made beside 1 000 others
 NOTE_MAX_CHARACTERS = 200
+USES_MAX = 10_000  # of one enrolment token
+GRACE_MAX = timedelta(days=30)
+CHANNEL = "hostpulse_key"  # NOTIFY with the id of a key that ended or will
 
 _KEY = re.compile(r"hp_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+_PREFIX = re.compile(r"[0-9a-f]{8}")
 _COLUMNS = """
     id, prefix, role, server_names, note, created_at, created_by, expires_at, last_used_at,
-    revoked_at
+    revoked_at, replaces, uses_left
 """
 
 
@@ -45,6 +50,7 @@ class Role(StrEnum):
     READER = "reader"  # read every server
     AGENT = "agent"  # stream and post for its one server
     WRITER = "writer"  # post for its servers
+    ENROLL = "enroll"  # nothing but be exchanged for an agent's key: see storage/enrollments.py
 
 
 BOUND_ROLES = frozenset({Role.AGENT, Role.WRITER})  # worth nothing without server names
@@ -72,11 +78,13 @@ class Key:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    replaces: str | None = None
+    uses_left: int | None = None
 
 
-def generate() -> str:
+def generate(kind: str = "hp") -> str:
     """Return a new key."""
-    return f"hp_{secrets.token_hex(PREFIX_BYTES)}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    return f"{kind}_{secrets.token_hex(PREFIX_BYTES)}_{secrets.token_urlsafe(SECRET_BYTES)}"
 
 
 def prefix_of(plaintext: str) -> str | None:
@@ -106,7 +114,7 @@ async def create(
     """
     for _ in range(PREFIX_ATTEMPTS):
         plaintext = generate()
-        if await _insert(
+        if await store(
             connection,
             plaintext,
             role=role,
@@ -139,7 +147,7 @@ async def adopt(
     """
     if prefix_of(plaintext) is None:
         raise InvalidKey("key must read hp_<8 hexadecimal digits>_<43 characters>")
-    return await _insert(
+    return await store(
         connection,
         plaintext,
         role=role,
@@ -148,6 +156,62 @@ async def adopt(
         created_by=created_by,
         expires_at=expires_at,
     )
+
+
+async def rotate(
+    connection: Connection, prefix: str, *, grace: timedelta, rotated_by: str
+) -> tuple[str, Key]:
+    """Make a key that may do what this one may; the old one ends after `grace`.
+
+    Returns the new key, which can't be shown again, and the old one. A key whose life was limited
+    gets as long a life again.
+
+    Raises:
+        UnknownKey: no key has this prefix.
+        InvalidKey: the key can't be rotated, or the grace is too long.
+    """
+    if not timedelta(0) <= grace <= GRACE_MAX:
+        raise InvalidKey(f"grace must be 0 s to {GRACE_MAX.days} days, got {grace}")
+    _check_prefix(prefix)
+    async with connection.transaction():
+        row = await connection.fetchrow(
+            f"""
+            SELECT {_COLUMNS}, expires_at - created_at AS life,
+                   revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS valid,
+                   EXISTS (SELECT FROM api_key r WHERE r.replaces = k.prefix) AS replaced, now()
+            FROM api_key k WHERE prefix = $1 FOR UPDATE
+            """,  # noqa: S608 - a constant
+            prefix,
+        )
+        if row is None:
+            raise UnknownKey(f"expected the prefix of a key, got {prefix!r}")
+        if row["role"] == Role.ENROLL or not row["valid"] or row["replaced"]:
+            raise InvalidKey(f"{prefix} must be a key that is valid and was not rotated before")
+        for _ in range(PREFIX_ATTEMPTS):
+            plaintext = generate()
+            if await store(
+                connection,
+                plaintext,
+                role=Role(row["role"]),
+                server_names=row["server_names"],
+                note=row["note"],
+                created_by=rotated_by,
+                expires_at=row["now"] + row["life"] if row["life"] else None,
+                replaces=prefix,
+            ):
+                break
+        else:
+            raise RuntimeError(f"no free key prefix in {PREFIX_ATTEMPTS} attempts")
+        old = await connection.fetchrow(
+            f"""
+            UPDATE api_key SET expires_at = least(expires_at, now() + $2::interval)
+            WHERE prefix = $1 RETURNING {_COLUMNS}
+            """,  # noqa: S608 - a constant
+            prefix,
+            grace,
+        )
+    assert old is not None  # noqa: S101 - locked above
+    return plaintext, _key(old)
 
 
 async def verify(connection: Connection, plaintext: str) -> Key | None:
@@ -159,7 +223,7 @@ async def verify(connection: Connection, plaintext: str) -> Key | None:
         f"""
         SELECT {_COLUMNS}, key_sha256,
                revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS valid
-        FROM api_key WHERE prefix = $1
+        FROM api_key WHERE prefix = $1 AND role <> 'enroll'
         """,  # noqa: S608 - a constant
         prefix,
     )
@@ -182,6 +246,7 @@ async def revoke(connection: Connection, prefix: str, *, revoked_by: str) -> Key
     Raises:
         UnknownKey: no key has this prefix.
     """
+    _check_prefix(prefix)
     async with connection.transaction():
         row = await connection.fetchrow(
             f"""
@@ -192,22 +257,42 @@ async def revoke(connection: Connection, prefix: str, *, revoked_by: str) -> Key
         )
         if row is None:
             raise UnknownKey(f"expected the prefix of a key, got {prefix!r}")
-        await _audit(connection, revoked_by, "key.revoke", prefix, {})
+        detail = {"role": row["role"], "server_names": list(row["server_names"])}
+        await audit.record(
+            connection, actor=revoked_by, action="key.revoke", subject=prefix, detail=detail
+        )
     return _key(row)
 
 
-async def touch(connection: Connection, key_id: int) -> None:
-    """Note that a key was used; never waits for another who notes the same."""
+async def check_ids(
+    connection: Connection, ids: Sequence[int]
+) -> dict[int, tuple[bool, datetime | None]]:
+    """Return which of these keys have ended or will: id to (still good, when it expires)."""
+    rows = await connection.fetch(
+        """
+        SELECT i.id, k.expires_at, k.id IS NOT NULL AND k.revoked_at IS NULL
+               AND (k.expires_at IS NULL OR k.expires_at > now()) AS valid
+        FROM unnest($1::int[]) AS i (id) LEFT JOIN api_key k USING (id)
+        WHERE k.id IS NULL OR k.revoked_at IS NOT NULL OR k.expires_at IS NOT NULL
+        """,
+        list(ids),
+    )
+    return {row["id"]: (row["valid"], row["expires_at"]) for row in rows}
+
+
+async def touch(connection: Connection, ids: Sequence[int]) -> None:
+    """Note that keys are in use on streams; never waits for another who notes the same."""
     await connection.execute(
         """
-        UPDATE api_key SET last_used_at = now()
-        WHERE id = (SELECT id FROM api_key WHERE id = $1 FOR UPDATE SKIP LOCKED)
+        UPDATE api_key SET last_used_at = now() WHERE id IN (
+          SELECT id FROM api_key WHERE id = ANY($1::int[]) FOR UPDATE SKIP LOCKED
+        )
         """,
-        key_id,
+        list(ids),
     )
 
 
-async def _insert(
+async def store(
     connection: Connection,
     plaintext: str,
     *,
@@ -216,16 +301,23 @@ async def _insert(
     note: str | None,
     created_by: str,
     expires_at: datetime | None,
+    replaces: str | None = None,
+    uses: int | None = None,
 ) -> bool:
-    """Insert a key unless its prefix or hash is there."""
-    _check(role, server_names, note, expires_at)
-    prefix = prefix_of(plaintext) or ""
+    """Insert a key, or a token with its uses, unless its prefix or hash is there.
+
+    Raises:
+        InvalidKey: as `create`.
+    """
+    _check(role, server_names, note, expires_at, uses)
+    prefix = plaintext.split("_")[1]
     async with connection.transaction():
         key_id = await connection.fetchval(
             """
             INSERT INTO api_key
-              (prefix, key_sha256, role, server_names, note, created_by, expires_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id
+              (prefix, key_sha256, role, server_names, note, created_by, expires_at, replaces,
+               uses_left)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id
             """,
             prefix,
             digest(plaintext),
@@ -234,46 +326,88 @@ async def _insert(
             note,
             created_by,
             expires_at,
+            replaces,
+            uses,
         )
         if key_id is None:
             return False
         detail: dict[str, object] = {"role": role, "server_names": list(server_names), "note": note}
-        await _audit(connection, created_by, "key.create", prefix, detail)
+        if uses is not None:
+            detail["uses"] = uses
+        if replaces is not None:
+            detail["replaces"] = replaces
+        await audit.record(
+            connection,
+            actor=created_by,
+            action="key.create" if replaces is None else "key.rotate",
+            subject=prefix,
+            detail=detail,
+        )
     return True
 
 
 def _check(
-    role: Role, server_names: Sequence[str], note: str | None, expires_at: datetime | None
+    role: Role,
+    server_names: Sequence[str],
+    note: str | None,
+    expires_at: datetime | None,
+    uses: int | None,
 ) -> None:
     """Refuse what the table or the meaning of the role does not allow."""
+    if (role is Role.ENROLL) != (uses is not None):
+        raise InvalidKey("role must be admin, reader, agent or writer; tokens are made with uses")
+    if uses is not None and not 1 <= uses <= USES_MAX:
+        raise InvalidKey(f"uses must be 1 to {USES_MAX}, got {uses}")
+    if uses is not None and expires_at is None:
+        raise InvalidKey("expires_at must be given for an enrolment token")
     if role in BOUND_ROLES and not server_names:
         raise InvalidKey(f"server_names must name a server for role {role}, got none")
-    if role is Role.AGENT and len(server_names) > 1:
-        raise InvalidKey(f"server_names must be one name for role agent, got {len(server_names)}")
-    if role not in BOUND_ROLES and server_names:
+    if role in {Role.AGENT, Role.ENROLL} and len(server_names) > 1:
+        raise InvalidKey(f"server_names must be one name for role {role}, got {len(server_names)}")
+    if role not in {*BOUND_ROLES, Role.ENROLL} and server_names:
         raise InvalidKey(f"server_names must be empty for role {role}, got {list(server_names)}")
     for name in server_names:
         try:
             servers.check_name(name)
         except servers.InvalidName as error:
             raise InvalidKey(f"server_names: {error}") from error
-    if note is not None and (len(note) > NOTE_MAX_CHARACTERS or "\0" in note):
-        raise InvalidKey(f"note must be text of at most {NOTE_MAX_CHARACTERS} characters")
+    if note is not None and (len(note) > NOTE_MAX_CHARACTERS or not note.isprintable()):
+        raise InvalidKey(f"note must be text of at most {NOTE_MAX_CHARACTERS} printable characters")
     if expires_at is not None and expires_at.tzinfo is None:
         raise InvalidKey(f"expires_at must have an offset, got {expires_at.isoformat()}")
 
 
-async def _audit(
-    connection: Connection, actor: str, action: str, prefix: str, detail: dict[str, object]
-) -> None:
-    """Write one line of the audit log, in the caller's transaction."""
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object, allowed, detail) VALUES ($1, $2, $3, true, $4)",
-        actor,
-        action,
-        prefix,
-        detail,
-    )
+def _check_prefix(prefix: str) -> None:
+    """Refuse what is no prefix before the database is asked.
+
+    Raises:
+        UnknownKey: it is none.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise UnknownKey(f"expected the prefix of a key, got {prefix[:100]!r}")
+
+
+def describe(key: Key) -> dict[str, object]:
+    """Return a key as JSON."""
+    moments = {
+        name: moment.isoformat() if moment else None
+        for name, moment in (
+            ("created_at", key.created_at),
+            ("expires_at", key.expires_at),
+            ("last_used_at", key.last_used_at),
+            ("revoked_at", key.revoked_at),
+        )
+    }
+    return {
+        "prefix": key.prefix,
+        "role": key.role,
+        "server_names": list(key.server_names),
+        "note": key.note,
+        "created_by": key.created_by,
+        **moments,
+        "replaces": key.replaces,
+        "uses_left": key.uses_left,
+    }
 
 
 def _key(row: asyncpg.Record) -> Key:
@@ -289,4 +423,6 @@ def _key(row: asyncpg.Record) -> Key:
         expires_at=row["expires_at"],
         last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],
+        replaces=row["replaces"],
+        uses_left=row["uses_left"],
     )

@@ -25,6 +25,10 @@ ROLLUP_LOCK = 7_240_003
 EXPIRE = (
     "DELETE FROM event WHERE time < now() - interval '1 year'",
     "DELETE FROM audit WHERE time < now() - interval '1 year'",
+    """
+    DELETE FROM enrollment WHERE asked_at < now() - interval '1 year'
+      OR (state IN ('pending', 'approved') AND asked_at < now() - interval '7 days')
+    """,
     "DELETE FROM alert_history WHERE time < now() - interval '1 year'",
     "DELETE FROM notification WHERE created_at < now() - interval '90 days'",
     "DELETE FROM dead_letter WHERE parked_at < now() - interval '30 days'",

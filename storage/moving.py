@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hostpulse.errors import HostpulseError
-from storage import catalog, engines, retention
+from storage import audit, catalog, engines, retention
 from storage.engines import rolling
 from storage.engines.rollup import INTERNAL, TIERS
 
@@ -54,6 +54,8 @@ WHERE datname = current_database()
 FINGERPRINT = """
 SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()
 """
+# The audit log can't be emptied, so it must be empty.
+OCCUPIED = "SELECT EXISTS (SELECT FROM server) OR EXISTS (SELECT FROM audit)"
 REMEMBER = """
 INSERT INTO hostpulse_meta (key, value) VALUES ('move', $1)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
@@ -101,8 +103,10 @@ class Progress:
     rows: int
 
 
-async def move(source: Connection, target: Connection) -> AsyncIterator[Progress]:
+async def move(source: Connection, target: Connection, *, by: str) -> AsyncIterator[Progress]:
     """Copy `source` into `target`, which is migrated and empty, or half moved from this source.
+
+    `by` is for the audit log of the target, which is that of the source and one row.
 
     Raises:
         MoveRefused: a gateway is running on either, the target holds something else, or counts
@@ -122,7 +126,9 @@ async def move(source: Connection, target: Connection) -> AsyncIterator[Progress
         yield Progress(step=step.name, number=number, of=len(steps), rows=rows)
     await target_engine.rebuild_rollups(target)
     await _compare(source, target, steps)
-    await target.execute(REMEMBER, {"done": True})
+    async with target.transaction():
+        await target.execute(REMEMBER, {"done": True})
+        await audit.record(target, actor=by, action="database.move", subject=None)
 
 
 async def _check_idle(connection: Connection, which: str) -> None:
@@ -139,7 +145,7 @@ async def _resume(source: Connection, target: Connection) -> list[str]:
     begun = await target.fetchval("SELECT value FROM hostpulse_meta WHERE key = 'move'")
     if begun is not None and begun.get("source") == fingerprint:
         return begun["steps"]
-    if begun is not None or await target.fetchval("SELECT count(*) FROM server"):
+    if begun is not None or await target.fetchval(OCCUPIED):
         raise MoveRefused("the target holds something already: give an empty database")
     # The seeds of a fresh database would clash with the rows that come.
     async with target.transaction():

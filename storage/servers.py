@@ -148,14 +148,10 @@ async def forget(connection: Connection, name: str, *, forgotten_by: str) -> boo
             " status = 'stopped', status_reason = 'forgotten' WHERE name = $1",
             name,
         )
-        await audit.record(
-            connection,
-            actor=forgotten_by,
-            action="server.forget",
-            subject=name,
-            allowed=True,
-        )
-    return done == "UPDATE 1"
+        if done != "UPDATE 1":
+            return False
+        await audit.record(connection, actor=forgotten_by, action="server.forget", subject=name)
+    return True
 
 
 def _server(row: asyncpg.Record) -> Server:

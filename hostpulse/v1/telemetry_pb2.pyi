@@ -482,7 +482,7 @@ class CustomSample(_message.Message):
     def __init__(self, name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., value: _Optional[float] = ...) -> None: ...
 
 class AgentHealthSample(_message.Message):
-    __slots__ = ("cpu_percent", "memory_rss_bytes", "collect_ms", "spool_batches", "spool_bytes", "sent_batches", "failed_sends", "dropped_samples", "clock_offset_ms", "stuck_collectors")
+    __slots__ = ("cpu_percent", "memory_rss_bytes", "collect_ms", "spool_batches", "spool_bytes", "sent_batches", "failed_sends", "dropped_samples", "clock_offset_ms", "stuck_collectors", "unspooled_batches")
     CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
     MEMORY_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     COLLECT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -493,6 +493,7 @@ class AgentHealthSample(_message.Message):
     DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     CLOCK_OFFSET_MS_FIELD_NUMBER: _ClassVar[int]
     STUCK_COLLECTORS_FIELD_NUMBER: _ClassVar[int]
+    UNSPOOLED_BATCHES_FIELD_NUMBER: _ClassVar[int]
     cpu_percent: float
     memory_rss_bytes: int
     collect_ms: float
@@ -503,7 +504,8 @@ class AgentHealthSample(_message.Message):
     dropped_samples: int
     clock_offset_ms: float
     stuck_collectors: int
-    def __init__(self, cpu_percent: _Optional[float] = ..., memory_rss_bytes: _Optional[int] = ..., collect_ms: _Optional[float] = ..., spool_batches: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., sent_batches: _Optional[int] = ..., failed_sends: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., clock_offset_ms: _Optional[float] = ..., stuck_collectors: _Optional[int] = ...) -> None: ...
+    unspooled_batches: int
+    def __init__(self, cpu_percent: _Optional[float] = ..., memory_rss_bytes: _Optional[int] = ..., collect_ms: _Optional[float] = ..., spool_batches: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., sent_batches: _Optional[int] = ..., failed_sends: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., clock_offset_ms: _Optional[float] = ..., stuck_collectors: _Optional[int] = ..., unspooled_batches: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("committed", "limits", "capabilities", "config", "time_unix_ns")
@@ -669,17 +671,29 @@ class ConfigResult(_message.Message):
     detail: str
     def __init__(self, revision: _Optional[int] = ..., status: _Optional[_Union[ConfigStatus, str]] = ..., detail: _Optional[str] = ...) -> None: ...
 
+class GetAuthorityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetAuthorityResponse(_message.Message):
+    __slots__ = ("ca_certificate",)
+    CA_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    ca_certificate: bytes
+    def __init__(self, ca_certificate: _Optional[bytes] = ...) -> None: ...
+
 class EnrollRequest(_message.Message):
-    __slots__ = ("token", "server_name", "machine_id", "agent_version")
+    __slots__ = ("token", "server_name", "machine_id", "agent_version", "hostname")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SERVER_NAME_FIELD_NUMBER: _ClassVar[int]
     MACHINE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     token: str
     server_name: str
     machine_id: str
     agent_version: str
-    def __init__(self, token: _Optional[str] = ..., server_name: _Optional[str] = ..., machine_id: _Optional[str] = ..., agent_version: _Optional[str] = ...) -> None: ...
+    hostname: str
+    def __init__(self, token: _Optional[str] = ..., server_name: _Optional[str] = ..., machine_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., hostname: _Optional[str] = ...) -> None: ...
 
 class EnrollResponse(_message.Message):
     __slots__ = ("api_key", "server_name", "ca_certificate")

@@ -111,6 +111,11 @@ class EnrollmentServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetAuthority = channel.unary_unary(
+                '/hostpulse.v1.EnrollmentService/GetAuthority',
+                request_serializer=hostpulse_dot_v1_dot_telemetry__pb2.GetAuthorityRequest.SerializeToString,
+                response_deserializer=hostpulse_dot_v1_dot_telemetry__pb2.GetAuthorityResponse.FromString,
+                _registered_method=True)
         self.Enroll = channel.unary_unary(
                 '/hostpulse.v1.EnrollmentService/Enroll',
                 request_serializer=hostpulse_dot_v1_dot_telemetry__pb2.EnrollRequest.SerializeToString,
@@ -122,8 +127,17 @@ class EnrollmentServiceServicer:
     """EnrollmentService exchanges a one-time token for a key of the agent's own.
     """
 
+    def GetAuthority(self, request, context):
+        """GetAuthority returns the private authority of the gateway's certificate, which is no secret. An
+        agent compares its hash with the one in its token, and sends the token to nobody else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Enroll(self, request, context):
-        """Enroll answers PERMISSION_DENIED for a token that is used up, expired or unknown.
+        """Enroll answers PERMISSION_DENIED for a token that is used up, expired or unknown, and
+        FAILED_PRECONDITION while an admin has not decided yet: then ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +146,11 @@ class EnrollmentServiceServicer:
 
 def add_EnrollmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAuthority,
+                    request_deserializer=hostpulse_dot_v1_dot_telemetry__pb2.GetAuthorityRequest.FromString,
+                    response_serializer=hostpulse_dot_v1_dot_telemetry__pb2.GetAuthorityResponse.SerializeToString,
+            ),
             'Enroll': grpc.unary_unary_rpc_method_handler(
                     servicer.Enroll,
                     request_deserializer=hostpulse_dot_v1_dot_telemetry__pb2.EnrollRequest.FromString,
@@ -148,6 +167,33 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
 class EnrollmentService:
     """EnrollmentService exchanges a one-time token for a key of the agent's own.
     """
+
+    @staticmethod
+    def GetAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hostpulse.v1.EnrollmentService/GetAuthority',
+            hostpulse_dot_v1_dot_telemetry__pb2.GetAuthorityRequest.SerializeToString,
+            hostpulse_dot_v1_dot_telemetry__pb2.GetAuthorityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Enroll(request,

@@ -177,7 +177,12 @@ _GROUPS = {
     "custom": (_label("name"), _label("labels", "jsonb")),
 }
 _DESCRIBED = {"disk_usage": ("device", "fstype")}
-_NOT_ROLLED_UP = {"process": ("pid", "cmdline", "cpu_rank", "memory_rank")}
+# What was added to a raw table after its rollups were made is in raw only: a continuous aggregate
+# takes no new column before TimescaleDB 2.29.
+_NOT_ROLLED_UP = {
+    "process": ("pid", "cmdline", "cpu_rank", "memory_rank"),
+    "agent_health": ("unspooled_batches",),
+}
 
 
 def of(table: str, columns: Sequence[tuple[str, str]]) -> Rollup:

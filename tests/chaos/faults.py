@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -13,17 +14,18 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from tests.chaos.cluster import pass_time
-from tests.e2e.processes import say
+from tests.chaos.cluster import Agent, pass_time
+from tests.e2e.processes import children_of, say
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from tests.chaos.cluster import Agent, Cluster
+    from tests.chaos.cluster import Cluster
     from tests.chaos.proxy import Proxy
     from tests.e2e.fleet import Gateway
 
+STOP_WITHIN_S = 15.0  # a gateway takes 8 s at most, an agent 5
 PAUSE_S = (0.1, 1.3)  # between the beginnings of two faults
 
 
@@ -74,10 +76,12 @@ class Chaos:
         makers: list[tuple[float, str, Callable[[], Fault]]] = []
         for agent in self.cluster.agents:
             makers.append((2, agent.name, lambda a=agent: self._kill_agent(a)))
-            makers.append((1, agent.name, lambda a=agent: self._freeze(a.name, a.pid)))
+            makers.append((1, agent.name, lambda a=agent: self._freeze(a.name, [a.pid])))
+            makers.append((1, agent.name, lambda a=agent: self._stop(a, 0.0, 2.0)))
         for gateway in self.cluster.gateways:
             makers.append((3, gateway.name, lambda g=gateway: self._kill_gateway(g)))
             makers.append((2, gateway.name, lambda g=gateway: self._freeze_gateway(g)))
+            makers.append((1, gateway.name, lambda g=gateway: self._stop(g, 2.0, 6.0)))
         for number, proxy in enumerate(self.cluster.proxies):
             name = f"proxy-{number}"
             makers.append((2, name, lambda p=proxy, n=name: self._cut(p, n)))
@@ -85,6 +89,7 @@ class Chaos:
             makers.append((1, name, lambda p=proxy, n=name: self._refuse(p, n)))
         makers.append((2, "postgres", self._kill_postgres))
         makers.append((2, "postgres", self._slow_database))
+        makers.append((1, "postgres", self._freeze_postgres))
         free = [(weight, make) for weight, target, make in makers if target not in busy]
         if not free:
             return None
@@ -105,14 +110,39 @@ class Chaos:
         gateway.end(signal.SIGKILL)
         return self._fault("kill gateway", gateway.name, 0.1, 1.5, lambda: _ignore(gateway.start()))
 
+    def _stop(self, stopped: Agent | Gateway, least_s: float, most_s: float) -> Fault:
+        """Have a process end in order, and start it again once it is gone."""
+        assert stopped.process is not None
+        ending = stopped.process.popen
+        ending.send_signal(signal.SIGTERM)
+
+        def end() -> None:
+            ending.wait(timeout=STOP_WITHIN_S)
+            stopped.start()
+
+        kind = "stop agent" if isinstance(stopped, Agent) else "stop gateway"
+        return self._fault(kind, stopped.name, least_s, most_s, end)
+
     def _freeze_gateway(self, gateway: Gateway) -> Fault:
         assert gateway.process is not None
-        return self._freeze(gateway.name, gateway.process.pid)
+        return self._freeze(gateway.name, [gateway.process.pid])
 
-    def _freeze(self, target: str, pid: int) -> Fault:
-        os.kill(pid, signal.SIGSTOP)
+    def _freeze_postgres(self) -> Fault:
+        process = self.cluster.postgres.process
+        assert process is not None
+        return self._freeze("postgres", [process.pid, *children_of(process.pid)])
+
+    def _freeze(self, target: str, pids: Sequence[int]) -> Fault:
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+
+        def end() -> None:
+            for pid in pids:
+                _signal(pid, signal.SIGCONT)
+
         # Longer than idle_in_transaction_session_timeout now and then.
-        return self._fault("freeze", target, 0.3, 6.0, lambda: os.kill(pid, signal.SIGCONT))
+        kind = "freeze postgres" if target == "postgres" else "freeze"
+        return self._fault(kind, target, 0.3, 6.0, end)
 
     def _cut(self, proxy: Proxy, name: str) -> Fault:
         proxy.cut()
@@ -154,6 +184,12 @@ async def _lock_ledger(dsn: str, seconds: float) -> None:
         await connection.close(timeout=2)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return  # it is down already
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may be gone, as a connection of PostgreSQL."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _ignore(_result: object) -> None:

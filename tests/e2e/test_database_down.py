@@ -12,61 +12,23 @@ import pytest
 
 from storage import database as storage_database
 from storage import schema
-from storage.embedded import EmbeddedPostgres
+from tests.e2e.database import Database
 from tests.e2e.fleet import Gateway, create_keys, differences, is_committed, start_agent
 from tests.e2e.processes import free_port, until
 from tests.e2e.system import query
 
 if TYPE_CHECKING:
-    from tests.e2e.processes import Ground, Running
+    from storage.embedded import EmbeddedPostgres
+    from tests.e2e.processes import Ground
 
 FIT_WITHIN_S = 15.0
-
-
-class Database:
-    """A PostgreSQL of the test's own, which can go and come."""
-
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self.server = EmbeddedPostgres(
-            ground.folder / "database", port=free_port(), settings={"logging_collector": "off"}
-        )
-        self.server.prepare()
-        self.process: Running | None = None
-
-    @property
-    def dsn(self) -> str:
-        return self.server.url
-
-    def start(self) -> None:
-        options = self.server.process_options()
-        environment = options.pop("env")
-        assert isinstance(environment, dict)
-        self.process = self._ground.start("postgres", self.server.command(), environment, **options)
-        until(self._answers, within_s=30, what="PostgreSQL")
-
-    def stop(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.end(number, within_s=20)
-
-    def _answers(self) -> bool:
-        try:
-            asyncio.run(storage_database.create_if_missing(self.dsn))
-        except Exception:
-            return False
-        return True
 
 
 @pytest.mark.timeout(150)
 def test_agents_keep_their_samples_while_the_database_is_away(ground: Ground) -> None:
     postgres = Database(ground)
     postgres.start()
-    migrated = ground.start(
-        "migrate",
-        [sys.executable, "-m", "cli", "migrate"],
-        ground.environment(HOSTPULSE_DATABASE_URL=postgres.dsn),
-    )
-    assert migrated.popen.wait(timeout=30) == 0, migrated.log
+    postgres.migrate()
     names = ["host-a", "host-b"]
     keys = create_keys(ground, postgres.dsn, names)
     first = Gateway(ground, postgres.dsn, "first")

@@ -160,6 +160,13 @@ MESSAGES: Mapping[str, Make] = {
             epoch=1, seq=1, cpu=pb.CpuSample(), disk_io=[pb.DiskIoSample(device="sda")]
         )
     ),
+    "request-batch-unspooled": lambda: pb.StreamRequest(
+        batch=pb.MetricBatch(
+            epoch=1,
+            seq=2,
+            agent_health=pb.AgentHealthSample(spool_batches=3, unspooled_batches=2),
+        )
+    ),
     "request-heartbeat": lambda: pb.StreamRequest(
         heartbeat=pb.Heartbeat(time_unix_ns=TIME_UNIX_NS, monotonic_ns=1)
     ),
@@ -177,6 +184,9 @@ MESSAGES: Mapping[str, Make] = {
     ),
     "enroll-request": lambda: fill(pb.EnrollRequest()),
     "enroll-response": lambda: fill(pb.EnrollResponse()),
+    "enroll-request-hostname": lambda: fill(pb.EnrollRequest()),
+    "authority-request": lambda: pb.GetAuthorityRequest(),
+    "authority-response": lambda: fill(pb.GetAuthorityResponse()),
 }
 
 
@@ -187,6 +197,8 @@ def kind_of(name: str) -> type[Message]:
         "response-": pb.StreamResponse,
         "enroll-request": pb.EnrollRequest,
         "enroll-response": pb.EnrollResponse,
+        "authority-request": pb.GetAuthorityRequest,
+        "authority-response": pb.GetAuthorityResponse,
     }
     return next(kind for prefix, kind in kinds.items() if name.startswith(prefix))
 

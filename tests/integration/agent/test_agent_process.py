@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -44,9 +45,9 @@ def environment(tmp_path):
     }
 
 
-async def start(environment, *arguments):
+async def start(environment, *arguments, cwd=ROOT):
     return await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        sys.executable, *arguments, env=environment, cwd=cwd, stderr=asyncio.subprocess.PIPE
     )
 
 
@@ -83,6 +84,37 @@ async def test_the_agent_delivers_this_machine_and_says_goodbye_at_sigterm(serve
         assert batch.agent_health.memory_rss_bytes > 0
         assert len(batch.boot_id) == 16
         assert received[-1].goodbye.reason == telemetry_pb2.GOODBYE_REASON_SHUTDOWN
+
+
+async def test_an_agent_whose_code_was_replaced_says_that_it_is_upgraded(
+    serve, environment, tmp_path
+):
+    installed = tmp_path / "installed"
+    for package in ("agent", "hostpulse"):
+        shutil.copytree(ROOT / package, installed / package)
+    welcomed = asyncio.Event()
+
+    async def welcome(conversation):
+        await conversation.welcome(time_unix_ns=time.time_ns())
+        welcomed.set()
+        await conversation.ack_everything()
+
+    async with serve(welcome) as (gateway, port):
+        process = await start(
+            environment | {"PYTHONPATH": str(installed)},
+            *("-m", "agent", "--gateway", f"127.0.0.1:{port}"),
+            cwd=installed,
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            await welcomed.wait()
+        newer = installed / "newer"
+        newer.write_text('__version__ = "99.0.0"')
+        newer.replace(installed / "hostpulse/__init__.py")
+        await end(process)
+        await gateway.ended(1)
+
+    goodbye = gateway.conversations[0].received[-1].goodbye
+    assert goodbye.reason == telemetry_pb2.GOODBYE_REASON_UPGRADE
 
 
 async def test_a_hung_collector_does_not_keep_the_agent_from_exiting(serve, environment):

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from agent import batches, uplink
+from agent import batches, spool_buffer, uplink
 from agent.buffer import BufferBounds, MemoryBuffer
 from agent.counters import Counters
 from agent.health import ClockOffset
 from agent.identity import Identity
 from agent.session import Timeouts
 from agent.settings import ApiKey
+from agent.spool_buffer import SpoolBuffer
 from hostpulse.clock import SystemClock
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.buffer import Buffer
     from hostpulse.backoff import BackoffPolicy
 
 PATIENCE_S = 10.0
@@ -50,9 +52,15 @@ class WatchedBuffer(MemoryBuffer):
 class Agent:
     """An uplink with its buffer, run by the test."""
 
-    def __init__(self, *ports: int, timeouts: Timeouts = QUICK, bounds: BufferBounds | None = None):
+    def __init__(
+        self,
+        *ports: int,
+        timeouts: Timeouts = QUICK,
+        bounds: BufferBounds | None = None,
+        buffer: Buffer | None = None,
+    ):
         self.clock = SystemClock()
-        self.buffer = WatchedBuffer(bounds)
+        self.buffer = buffer or WatchedBuffer(bounds)
         self.counters = Counters()
         self.numbering = batches.Numbering(boot_id=bytes(16))
         self.policies: list[BackoffPolicy] = []
@@ -274,6 +282,46 @@ async def test_acks_of_unknown_batches_and_unknown_statuses_are_ignored(serve):
             await agent.settled()
 
         assert agent.counters.sent_batches == 1
+
+
+async def test_a_spool_that_opens_late_is_announced_and_delivered_at_once(
+    serve, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(spool_buffer, "RETRY_S", 0.0)
+    before = SpoolBuffer(tmp_path, boot_id=bytes(16))  # of a process that has not quite ended
+    former = batches.Numbering(boot_id=bytes(16))
+    tick = batches.Tick(
+        time_unix_ns=1,
+        monotonic_ns=1,
+        samples={telemetry_pb2.FAMILY_TCP: [telemetry_pb2.TcpSample()]},
+    )
+    for batch in batches.split(tick, batches.BatchLimits()):
+        before.put(former.number(batch, tick))
+
+    async with serve(welcome_and_ack, welcome_and_ack) as (gateway, port):
+        agent = Agent(port, buffer=SpoolBuffer(tmp_path, boot_id=bytes(16)))
+        agent.collect()
+        async with agent.running():
+            async with asyncio.timeout(PATIENCE_S):
+                while not agent.counters.sent_batches:
+                    await asyncio.sleep(0.01)
+            before.close()
+            agent.collect()
+            async with asyncio.timeout(PATIENCE_S):
+                while agent.buffer.stats().batches:
+                    await asyncio.sleep(0.01)
+        agent.buffer.close()
+
+        sent = [
+            (each.batch.epoch, each.batch.seq)
+            for conversation in gateway.conversations
+            for each in conversation.received
+            if each.HasField("batch")
+        ]
+        last = gateway.conversations[-1].received[0].hello
+        assert (former.epoch, 1) in sent
+        assert former.epoch in [each.epoch for each in last.epochs]
+        assert len(sent) == len(set(sent)) == 3
 
 
 async def test_what_welcome_says_is_committed_is_forgotten(serve):

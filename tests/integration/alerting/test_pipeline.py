@@ -46,6 +46,7 @@ async def silence(house, **parts) -> int:
             reason="deploy",
             **parts,
         ),
+        by="ann",
     )
 
 

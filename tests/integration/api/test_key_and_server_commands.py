@@ -10,8 +10,11 @@ from typer.testing import CliRunner
 
 from cli import keys as key_commands
 from cli import servers as server_commands
+from cli.commands import app as commands
+from hostpulse import machines
 from storage import database as storage_database
-from storage import keys, servers
+from storage import enrollments, keys, servers
+from tests.authority import Authority
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -141,3 +144,86 @@ def test_last_seen_is_said_as_people_say_it(seconds, expected):
     moment = None if seconds is None else NOW - timedelta(seconds=seconds)
 
     assert server_commands.ago(moment, now=NOW) == expected
+
+
+def test_a_token_names_the_private_authority_of_the_gateways(run, tmp_path, monkeypatch):
+    authority = Authority()
+    certificate, _ = authority.issue("gateway")
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "chain.pem").write_bytes(certificate + authority.pem)
+    (tmp_path / "leaf.pem").write_bytes(certificate)
+    (tmp_path / "nothing.pem").write_text("nothing")
+    create = ("create", "--enroll", "--uses", "3", "--expires", "2h")
+    app = key_commands.keys_app
+
+    named = run(app, *create, "--ca", str(tmp_path / "ca.pem")).split()[0]
+    monkeypatch.setenv("HOSTPULSE_TLS_CERT", str(tmp_path / "chain.pem"))
+    found = run(app, *create, "--server", "web-1").split()[0]
+    monkeypatch.setenv("HOSTPULSE_TLS_CERT", str(tmp_path / "leaf.pem"))
+    public = run(app, *create).split()[0]
+    monkeypatch.setenv("HOSTPULSE_TLS_CERT", str(tmp_path / "nothing.pem"))
+    refused = run(app, *create, status=2)
+
+    assert [token.partition(".")[2] for token in (named, found, public)] == [
+        authority.sha256,
+        authority.sha256,
+        "",
+    ]
+    assert all(enrollments.prefix_of(token) for token in (named, found, public))
+    assert "nothing.pem" in refused
+    listed = json.loads(run(app, "list", "--json"))
+    assert [each["uses_left"] for each in listed] == [3, 3, 3]
+    assert listed[1]["server_names"] == ["web-1"]
+    assert "3 uses left" in run(app, "list")
+
+
+def test_pending_machines_are_shown_and_answered(run, database):
+    app = server_commands.servers_app
+
+    async def two_machines(connection):
+        token = await enrollments.create_token(
+            connection,
+            uses=2,
+            expires_at=datetime.now(UTC) + timedelta(hours=1),
+            server_name=None,
+            note=None,
+            created_by="test",
+        )
+        for machine in ("m1", "m2"):
+            asker = enrollments.Asker(
+                server_name="web-1", hostname="h", machine_id=machine, agent_version="1"
+            )
+            await enrollments.enroll(connection, token, asker)
+
+    ask(database, two_machines)
+
+    [pending] = json.loads(run(app, "enrollments", "--json"))
+    shown = run(app, "enrollments")
+    approved = run(app, "approve", str(pending["id"]))
+    twice = run(app, "deny", str(pending["id"]), status=2)
+
+    assert pending["fingerprint"] == machines.fingerprint("m2")
+    assert pending["fingerprint"] in shown
+    assert pending["fingerprint"] in approved
+    assert "pending enrolment" in twice
+    assert json.loads(run(app, "enrollments", "--json")) == []
+
+
+def test_the_audit_log_is_shown_by_time_actor_and_action(run, database):
+    created = run(key_commands.keys_app, "create", "--role", "reader").strip()
+    run(key_commands.keys_app, "rotate", created[3:11], "--grace", "1h")
+    run(key_commands.keys_app, "revoke", created[3:11])
+
+    everything = json.loads(run(commands, "audit", "--json"))
+    narrow = json.loads(run(commands, "audit", "--action", "key.rotate", "--json"))
+    by_actor = json.loads(run(commands, "audit", "--actor", "nobody", "--json"))
+    lately = json.loads(run(commands, "audit", "--since", "1h", "--action", "key", "--json"))
+    shown = run(commands, "audit")
+
+    assert [each["action"] for each in everything] == ["key.create", "key.rotate", "key.revoke"]
+    assert everything == lately
+    assert narrow == everything[1:2]
+    assert by_actor == []
+    assert "key.revoke" in shown
+    assert created[-43:] not in shown + json.dumps(everything)
+    run(commands, "audit", "--since", "soon", status=2)

@@ -105,10 +105,10 @@ class Harness:
 
 
 @asynccontextmanager
-async def running_gateway(dsn: str, admin_key: str) -> AsyncGenerator[Harness]:
+async def running_gateway(dsn: str, admin_key: str, **more: object) -> AsyncGenerator[Harness]:
     """Run a gateway until the block ends; its failure is the test's."""
     settings = GatewaySettings(
-        database_url=dsn, grpc_listen="127.0.0.1:0", http_listen="127.0.0.1:0"
+        database_url=dsn, grpc_listen="127.0.0.1:0", http_listen="127.0.0.1:0", **more
     )
     gateway = Gateway(settings, create)
     stop = asyncio.Event()

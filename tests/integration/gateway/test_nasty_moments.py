@@ -16,6 +16,15 @@ async def announce(agent, last_seq):
     return await agent.hello(epochs=[pb.EpochState(epoch=agent.epoch, last_seq=last_seq)])
 
 
+async def until_a_flush_waits(connection):
+    async with asyncio.timeout(5):
+        while not await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hostpulse flush'"
+            " AND wait_event_type = 'Lock' AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_ledger_row_that_was_deleted_by_hand_ends_the_stream_and_comes_back(
     harness, connection
 ):
@@ -47,12 +56,7 @@ async def test_a_flush_that_is_cut_off_before_its_commit_is_repeated_and_stored_
         async with blocker.transaction():
             await blocker.execute("LOCK ingest_ledger IN EXCLUSIVE MODE")
             await agent.send_batch(1)
-            async with asyncio.timeout(5):
-                while not await connection.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE application_name ="
-                    " 'hostpulse flush' AND wait_event_type = 'Lock'"
-                ):
-                    await asyncio.sleep(0.01)
+            await until_a_flush_waits(connection)
             cut = await connection.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                 " WHERE application_name = 'hostpulse flush'"
@@ -121,3 +125,29 @@ async def test_a_dropped_range_never_takes_what_is_stored(harness, connection):
 
     gaps = await connection.fetch("SELECT first_seq, last_seq, reason FROM ingest_loss ORDER BY 1")
     assert [tuple(gap) for gap in gaps] == [(1, 1, "spool_corrupt"), (3, 3, "spool_corrupt")]
+
+
+async def test_what_an_agent_reports_as_lost_is_on_record_before_a_later_batch_is_acked(
+    harness, database, connection
+):
+    async with harness.stream() as agent:
+        await agent.hello()
+        await agent.send_batch(1)
+        await agent.ack()
+        blocker = await storage_database.connect(database, "test")
+        async with blocker.transaction():
+            await blocker.execute("LOCK ingest_gap IN EXCLUSIVE MODE")
+            dropped = pb.DroppedRange(
+                epoch=agent.epoch,
+                seqs=pb.SeqRange(first_seq=2, last_seq=3),
+                reason=pb.DROP_REASON_SPOOL_FULL,
+            )
+            await agent.send(pb.StreamRequest(dropped_range=dropped))
+            await agent.send_batch(1)  # known: nothing of it is to be stored
+            await until_a_flush_waits(connection)
+            ack = asyncio.create_task(agent.ack())
+            done, _ = await asyncio.wait({ack}, timeout=0.3)
+            assert not done, "an ack tells the agent to forget the range"
+        await blocker.close()
+        assert (await ack).seq == 1
+        assert await connection.fetchval("SELECT seqs::text FROM ingest_gap") == "{[2,4)}"

@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import uuid
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import grpc
 import httpx
@@ -277,11 +280,12 @@ async def test_a_stream_that_another_gateway_took_over_is_fenced(harness, databa
     assert await connection.fetchval("SELECT count(*) FROM cpu") == 0
 
 
-async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection):
+@pytest.mark.parametrize("reason", ["SHUTDOWN", "REBOOT", "UPGRADE"])
+async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection, reason):
     async with harness.stream() as agent:
         await agent.hello()
         await agent.send_batch(1)
-        await agent.send(pb.StreamRequest(goodbye=pb.Goodbye(reason=pb.GOODBYE_REASON_SHUTDOWN)))
+        await agent.send(pb.StreamRequest(goodbye=pb.Goodbye(reason=f"GOODBYE_REASON_{reason}")))
         await agent.call.done_writing()
         assert (await agent.ack()).status == pb.BATCH_STATUS_COMMITTED
         assert (await agent.status())[0] == grpc.StatusCode.OK
@@ -289,7 +293,7 @@ async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection):
     async with asyncio.timeout(5):
         while await connection.fetchval("SELECT status FROM server") != "stopped":
             await asyncio.sleep(0.02)
-    assert await connection.fetchval("SELECT status_reason FROM server") == "shutdown"
+    assert await connection.fetchval("SELECT status_reason FROM server") == reason.lower()
 
 
 async def test_a_heartbeat_says_that_the_server_lives(harness, connection):
@@ -320,6 +324,40 @@ async def test_a_clock_that_is_an_hour_off_is_corrected_and_flagged(harness, con
 
     assert await connection.fetchval("SELECT abs(extract(epoch FROM now() - time)) < 5 FROM cpu")
     assert await connection.fetchval("SELECT clock_is_wrong FROM server")
+
+
+async def test_a_backlog_of_another_boot_keeps_its_correction_over_several_streams(
+    harness, connection
+):
+    """A clock an hour ahead, a reboot that sets it right, and a stream that breaks meanwhile."""
+    hour_ns = 3600 * 1_000_000_000
+    async with harness.stream(epoch=5) as agent:
+        await agent.hello()
+        batch = agent.batch(1)
+        batch.time_unix_ns += hour_ns
+        await agent.send(pb.StreamRequest(batch=batch))
+        await agent.ack()
+        before = [agent.batch(seq) for seq in range(2, 6)]
+    for seq, old in enumerate(before):
+        old.time_unix_ns += hour_ns + seq * 10_000_000_000
+        old.cpu.usage_percent = 50
+
+    boot_id = uuid.uuid4().bytes
+    for number, part in enumerate((before[:2], before[2:])):
+        async with harness.stream(epoch=6) as agent:
+            agent.boot_id = boot_id
+            await agent.hello(epochs=[pb.EpochState(epoch=5, last_seq=5)])
+            for old in part:
+                await agent.send(pb.StreamRequest(batch=old))
+                await agent.ack()
+            await agent.send_batch(1 + number)  # by a clock that is right
+            await agent.ack()
+
+    rows = await connection.fetch("SELECT time FROM cpu WHERE usage_percent = 50 ORDER BY time")
+    times = [row["time"] for row in rows]
+    steps = [(b - a).total_seconds() for a, b in pairwise(times)]
+    assert steps == pytest.approx([10.0] * 3, abs=1.0)
+    assert abs((times[0] - datetime.now(UTC)).total_seconds()) < 30
 
 
 async def test_many_streams_share_transactions(harness, connection):

@@ -100,7 +100,7 @@ async def test_use_is_written_down_and_listed(connection):
     plaintext = await keys.create(connection, role=keys.Role.ADMIN, created_by="test")
     [before] = await keys.list_all(connection)
 
-    await keys.touch(connection, before.id)
+    await keys.touch(connection, [before.id])
     [after] = await keys.list_all(connection)
 
     assert before.last_used_at is None

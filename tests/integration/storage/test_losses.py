@@ -114,6 +114,31 @@ async def test_the_lost_tail_of_a_dead_epoch_is_a_gap(connection, server):
     assert (await losses.count(connection, "a"))[0].lost == 4
 
 
+async def test_a_tail_that_a_power_cut_took_is_lost_as_soon_as_its_agent_is_back(
+    connection, server
+):
+    await server.opens(e5=9)
+    await server.stores(5, 1, 2)
+    await server.opens(e7=0, e5=6)  # its spool is older than what it had announced
+
+    assert seen(await losses.find(connection)) == [
+        (5, 3, 6, "pending", "not delivered yet"),
+        (5, 7, 9, "lost", "unknown"),
+    ]
+    await server.stores(5, 3, 4, 5, 6)
+    await server.opens(e7=4)
+    assert seen(await losses.find(connection))[0] == (5, 7, 9, "lost", "unknown")
+    assert (await losses.count(connection, "a"))[0].lost == 3
+
+
+async def test_a_tail_that_comes_back_after_all_is_pending_again(connection, server):
+    await server.opens(e5=9)
+    await server.opens(e7=0, e5=6)
+    await server.opens(e7=0, e5=9)
+
+    assert seen(await losses.find(connection)) == [(5, 1, 9, "pending", "not delivered yet")]
+
+
 async def test_an_epoch_that_comes_back_from_a_restored_disk_is_pending_again(connection, server):
     await server.opens(e5=3)
     await server.opens(e7=0)

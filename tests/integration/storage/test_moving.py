@@ -64,11 +64,11 @@ async def test_everything_arrives_with_all_tiers_even_when_the_move_is_cut_short
     connection, rows = source
 
     for stop_after in (3, 40, 1):  # a generator that is closed is a process that was killed
-        steps = moving.move(connection, target)
+        steps = moving.move(connection, target, by="test")
         for _ in range(stop_after):
             await anext(steps)
         await steps.aclose()
-    async for _ in moving.move(connection, target):
+    async for _ in moving.move(connection, target, by="test"):
         pass
 
     for table in catalog.TABLES:
@@ -88,7 +88,7 @@ async def test_everything_arrives_with_all_tiers_even_when_the_move_is_cut_short
 
 async def test_new_servers_get_numbers_that_were_never_used(source, target):
     connection, _ = source
-    async for _ in moving.move(connection, target):
+    async for _ in moving.move(connection, target, by="test"):
         pass
 
     (answer,) = await claim(target, [claim_of("c")], gateway="g")
@@ -101,12 +101,12 @@ async def test_a_target_that_holds_something_is_refused(source, target):
     await claim(target, [claim_of("z")], gateway="g")
 
     with pytest.raises(moving.MoveRefused, match="holds something already"):
-        await anext(moving.move(connection, target))
+        await anext(moving.move(connection, target, by="test"))
 
 
 async def test_a_source_that_a_gateway_uses_is_refused(source, target, database):
     connection, _ = source
     gateway = await open_connection(database, "flush")
     with pytest.raises(moving.MoveRefused, match="is in use"):
-        await anext(moving.move(connection, target))
+        await anext(moving.move(connection, target, by="test"))
     await gateway.close()

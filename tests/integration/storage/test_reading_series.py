@@ -8,7 +8,7 @@ from storage import catalog, engines, reading, retention, servers, tiers
 from storage.series_sql import SeriesSql
 
 NOW = datetime.now(UTC)
-RAW_ONLY = ("process.cpu_rank", "process.memory_rank")
+RAW_ONLY = ("process.cpu_rank", "process.memory_rank", "agent_health.unspooled_batches")
 START = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from migrations import run
 from storage import catalog, engines, lateness
 from storage.database import connect as open_connection
 from storage.engines import timescale as engine_module
@@ -150,3 +152,35 @@ async def test_the_engine_leaves_upkeep_to_timescaledb(timescale_connection):
 
     assert await engine.maintain(timescale_connection, datetime.now(UTC)) == []
     assert await engine.roll_up(timescale_connection) == 0
+
+
+async def test_a_column_comes_and_goes_without_a_row_of_a_compressed_chunk(
+    timescale_migrated, timescale_connection
+):
+    old = datetime.now(UTC) - timedelta(days=3)
+    await timescale_connection.execute(
+        "INSERT INTO agent_health (time, server_id, spool_batches, unspooled_batches)"
+        " SELECT $1::timestamptz + n * interval '10 s', 1, n, 2 FROM generate_series(1, 60) AS n",
+        old,
+    )
+    await timescale_connection.execute(
+        "SELECT compress_chunk(c) FROM show_chunks('agent_health') c"
+    )
+    count = "SELECT count(*), sum(spool_batches) FROM agent_health"
+    before = tuple(await timescale_connection.fetchrow(count))
+
+    await asyncio.to_thread(run.downgrade, timescale_migrated, "0009")
+    without = tuple(await timescale_connection.fetchrow(count))
+    await asyncio.to_thread(run.upgrade, timescale_migrated)
+    after = tuple(await timescale_connection.fetchrow(count))
+    await timescale_connection.execute(
+        "INSERT INTO agent_health (time, server_id, unspooled_batches) VALUES ($1, 1, 7)", old
+    )
+
+    assert before == without == after == (60, 1830)
+    assert (
+        await timescale_connection.fetchval("SELECT max(unspooled_batches) FROM agent_health") == 7
+    )
+    assert (
+        await timescale_connection.fetchval("SELECT sum(sample_count) FROM agent_health_1m") == 61
+    )

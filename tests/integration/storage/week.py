@@ -20,6 +20,7 @@ END = datetime(2026, 11, 2, tzinfo=UTC)  # 2026-11-01 06:00Z is when the hour re
 SERVERS = (1, 2)
 STEP_S = {"cpu": 30, "process": 600}
 OTHER_STEP_S = 240
+RAW_ONLY = {"unspooled_batches"}  # of the columns that are values and no ranks
 TIERS = {"1m": timedelta(minutes=1), "1h": timedelta(hours=1)}
 
 
@@ -122,7 +123,7 @@ def roll_up(table: catalog.Table, members: list[dict]) -> dict:
     if table.name == "disk_usage":
         for name in ("device", "fstype"):
             made[name] = max((m[name] for m in members if m[name] is not None), default=None)
-    for column in table.values:
+    for column in (each for each in table.values if each.name not in RAW_ONLY):
         present = [m[column.name] for m in members if m[column.name] is not None]
         if column.sql_type == "real[]":
             made |= roll_up_arrays(column.name, present)

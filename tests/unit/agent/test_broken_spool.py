@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def crashed(tmp_path_factory):
         if seq in SETTLED:
             buffer.settle(5, seq)
         if seq == BATCHES // 2:
-            buffer._spool.checkpoint()
+            buffer._access.spool.checkpoint()
     for name in NAMES:
         shutil.copy(place / "spool" / name, copy / name)
     buffer.close()
@@ -150,7 +151,7 @@ FLIPS = st.lists(
 
 
 @settings(
-    max_examples=int(os.environ.get("HOSTPULSE_TEST_FLIPS", "60")),
+    max_examples=int(os.environ.get("CHAOS_FLIPS", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -216,11 +217,36 @@ def test_a_broken_batch_in_the_middle_is_reported_and_its_neighbours_are_kept(
     buffer.close()
 
 
+def test_damage_at_many_places_loses_what_lies_there_and_no_more(tmp_path):
+    count, holes_count, page_bytes = 2_000, 12, 1024
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    buffer._places.last = 10_000_000  # an agent that has run for years
+    for seq in range(1, count + 1):
+        one = batch(5, seq)
+        buffer.put(replace(one, payload=one.payload * 3))
+    buffer.close()
+    file = tmp_path / FILE
+    data = bytearray(file.read_bytes())
+    for number in range(1, holes_count + 1):
+        at = number * len(data) // (holes_count + 1) // page_bytes * page_bytes
+        data[at : at + page_bytes] = bytes(page_bytes)
+    for seq in (1, count):  # and at both ends
+        at = data.index(payload(5, seq)[:200]) // page_bytes * page_bytes
+        data[at : at + page_bytes] = bytes(page_bytes)
+    file.write_bytes(data)
+
+    buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
+    found = {each.batch.seq for each in buffer.page(after=0, limit=count)}
+    assert count - 20 * holes_count < len(found) < count
+    assert dropped(buffer) == {(5, seq) for seq in set(range(1, count + 1)) - found}
+    buffer.close()
+
+
 def test_a_file_that_breaks_while_the_agent_runs_is_replaced_at_once(tmp_path, caplog):
     buffer = SpoolBuffer(tmp_path, boot_id=BOOT)
     for seq in range(1, 31):
         buffer.put(batch(5, seq))
-    buffer._spool._sql.execute("UPDATE batch SET samples = 99 WHERE seq = 7")
+    buffer._access.spool._sql.execute("UPDATE batch SET samples = 99 WHERE seq = 7")
 
     seen = kept(buffer)
     buffer.put(batch(5, 31))
@@ -243,7 +269,7 @@ def test_only_the_newest_broken_files_are_kept(tmp_path):
 
 def test_a_spool_of_another_version_is_set_aside(tmp_path):
     buffer = SpoolBuffer(tmp_path, boot_id=BOOT, bounds=BufferBounds())
-    buffer._spool._sql.execute("PRAGMA user_version = 99")
+    buffer._access.spool._sql.execute("PRAGMA user_version = 99")
     buffer.close()
 
     again = SpoolBuffer(tmp_path, boot_id=BOOT)

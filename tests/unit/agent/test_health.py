@@ -39,6 +39,17 @@ def test_counts_are_those_since_the_sample_before(clock):
     assert (second.sent_batches, second.failed_sends, second.stuck_collectors) == (4, 0, 0)
 
 
+def test_it_says_how_many_batches_have_no_disk_to_be_on(clock):
+    buffer = MemoryBuffer()
+    buffer.put(
+        NumberedBatch(epoch=1, seq=1, time_unix_ns=1, monotonic_ns=1, samples=1, payload=b"x")
+    )
+
+    sample = health_of(clock, buffer=buffer).sample(stuck=0)
+
+    assert (sample.spool_batches, sample.unspooled_batches) == (1, 1)
+
+
 def test_cpu_is_the_share_of_one_core_since_the_sample_before(clock):
     cpu_times = itertools.count(start=0.0, step=0.5)
     health = health_of(clock, cpu_time_s=lambda: next(cpu_times))

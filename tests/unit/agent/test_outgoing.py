@@ -169,6 +169,18 @@ def test_batches_of_an_epoch_that_hello_did_not_announce_wait_for_the_next_strea
     assert rig.buffer.stats().batches == 5
 
 
+def test_a_batch_that_gets_a_new_place_on_its_way_is_not_written_twice():
+    rig = Rig()
+    rig.collect(2, age_s=0)
+    assert seqs(rig.written()) == [1, 2]
+    (moved,) = [each.batch for each in rig.buffer.page(after=0, limit=1)]
+    rig.buffer.settle(EPOCH, moved.seq)
+    rig.buffer.put(moved)
+    rig.collect(1, age_s=0)
+
+    assert seqs(rig.written()) == [3]
+
+
 def test_no_batches_are_written_while_the_gateway_drains():
     rig = Rig(backlog=3)
 

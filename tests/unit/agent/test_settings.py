@@ -274,3 +274,48 @@ def test_data_of_root_is_the_systems(monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
     assert settings.default_data_dir({}, platform="linux") == Path("/var/lib/hostpulse")
+
+
+def test_a_key_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("first\n")
+    key = settings.load(["--api-key-file", str(file), "--data-dir", str(tmp_path)], {}).api_key
+
+    file.write_text("second\n")
+    rotated = key.current()
+    file.write_bytes(b"\xff")
+    broken = key.current()
+    file.unlink()
+
+    assert (rotated, broken, key.current()) == ("second", "first", "first")
+    assert "first" not in repr(key)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"api_key": 1}', '{"api_key": "k", "gateway": "x"}']
+)
+def test_a_damaged_enrolment_is_refused_without_showing_it(tmp_path, content):
+    (tmp_path / "enrollment.json").write_text(content)
+
+    with pytest.raises(errors.ConfigError, match=r"enrollment\.json") as caught:
+        settings.load(["--data-dir", str(tmp_path)], {})
+    assert 'api_key":' not in str(caught.value)
+
+
+def test_what_is_given_wins_over_what_an_enrolment_left(tmp_path):
+    (tmp_path / "enrollment.json").write_text(
+        '{"token": "00000000", "gateway": ["127.0.0.1:1"], "server_name": "kept", "api_key": "k"}'
+    )
+    place = ["--data-dir", str(tmp_path)]
+
+    kept = settings.load(place, {})
+    named = settings.load([*place, "--gateway", "127.0.0.1:2"], {})
+    given = settings.load([*place, "--server-name", "mine"], {"HOSTPULSE_API_KEY": "other"})
+
+    assert (kept.server_name, kept.gateways, kept.api_key.value) == ("kept", ("127.0.0.1:1",), "k")
+    assert (named.server_name, named.gateways) == ("kept", ("127.0.0.1:2",))
+    assert (given.server_name, given.gateways, given.api_key.value) == (
+        "mine",
+        (settings.DEFAULT_GATEWAY,),
+        "other",
+    )

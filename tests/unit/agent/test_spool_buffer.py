@@ -9,7 +9,8 @@ import pytest
 from agent.batches import NumberedBatch
 from agent.buffer import BufferBounds
 from agent.spool import Spool
-from agent.spool_buffer import EPOCHS_MAX, FILE, SpoolBuffer
+from agent.spool_buffer import FILE, SpoolBuffer
+from agent.spool_room import EPOCHS_MAX
 from agent.spool_rows import cost_bytes
 from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2 as pb
@@ -217,7 +218,7 @@ def test_a_full_disk_moves_new_batches_to_memory_and_back_when_there_is_room(
 ):
     buffer = fill(opened(), 2)
     FullDisk.full = True
-    monkeypatch.setattr(buffer._spool, "__class__", FullDisk)
+    monkeypatch.setattr(buffer._access.spool, "__class__", FullDisk)
     for seq in (3, 4):
         buffer.put(batch(seq, at_s=1_000 + seq))
 

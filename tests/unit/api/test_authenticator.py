@@ -19,7 +19,7 @@ class KeyTable:
         self.rows: dict[str, dict[str, object]] = {}
         self.away: Exception | None = None
         self.asked = 0
-        self.touched: list[int] = []
+        self.touched: list[list[int]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -35,6 +35,8 @@ class KeyTable:
             "expires_at": None,
             "last_used_at": None,
             "revoked_at": None,
+            "replaces": None,
+            "uses_left": None,
             "key_sha256": hashlib.sha256(plaintext.encode()).digest(),
             "valid": True,
         } | columns
@@ -50,8 +52,8 @@ class KeyTable:
         await self.gate.wait()
         return self.rows.get(prefix)
 
-    async def execute(self, _query: str, key_id: int) -> None:
-        self.touched.append(key_id)
+    async def execute(self, _query: str, key_ids: list[int]) -> None:
+        self.touched.append(key_ids)
 
 
 @pytest.fixture
@@ -201,7 +203,7 @@ async def test_use_is_written_down_once_a_minute(authenticator, table, time):
         await authenticator.authenticate(key)
         time.advance(1)
 
-    assert table.touched == [1, 1]
+    assert table.touched == [[1], [1]]
 
 
 async def test_what_is_remembered_is_bounded(authenticator, table, monkeypatch):

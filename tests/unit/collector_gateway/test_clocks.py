@@ -129,3 +129,13 @@ def test_a_step_of_our_own_clock_loses_and_doubles_no_tick(step_s):
         usual - timedelta(seconds=step_s),
     ]
     assert [stamp.clock_is_wrong for stamp in stamps] == [False] * 10 + [True] * 10 + [False] * 10
+
+
+def test_epochs_of_earlier_boots_are_each_corrected_by_their_own_offset():
+    times = SessionClock(hello(ahead_s=0), NOW, 0.0, {7: 3_600_000.0})
+    old = batch(taken_s=-60, ahead_s=3600, sent_s=1, boot=OTHER_BOOT)
+    old.epoch = 7
+
+    assert times.stamp(old, NOW + S).time == to_datetime(NOW - 60 * S)
+    old.epoch = 8
+    assert times.stamp(old, NOW + S).time == to_datetime(NOW + 3540 * S)

@@ -11,11 +11,12 @@ from agent import (
     channel,
     checkpoints,
     dropped,
+    enrolling,
     outgoing,
     quarantine,
     runner,
     session,
-    spool_buffer,
+    spool_room,
     uplink,
     workers,
 )
@@ -29,14 +30,19 @@ from collector_gateway import (
     auth,
     claims,
     credits,
+    denials,
+    flusher,
     greeting,
     ingest,
+    intake,
     lanes,
+    live,
     service,
-    sessions,
+    tokens,
     upkeep,
 )
-from storage import lateness, reading
+from collector_gateway import session as gateway_session
+from storage import enrollments, keys, lateness, reading
 from storage.engines import postgres
 
 DOCUMENT = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -56,7 +62,7 @@ TIMEOUTS = session.Timeouts()
 STATED = {
     "memory": f"| {BUFFER.max_bytes // MIB} MiB and {BUFFER.max_age_s / 3600:g} h (settable) |",
     "spool": f"| spool | {SPOOL.max_bytes // MIB} MiB and {SPOOL.max_age_s / 3600:g} h (settable), "
-    f"{spool_buffer.EPOCHS_MAX} epochs",
+    f"{spool_room.EPOCHS_MAX} epochs",
     "broken files": f"| broken spool files kept | {quarantine.KEPT_FILES} |",
     "checkpoint": f"checkpoint every {checkpoints.CHECKPOINT_IDLE_S / 60:g} minutes",
     "ranges": f"| reported ranges | {dropped.MAX_DROPPED_RANGES} |",
@@ -77,20 +83,20 @@ STATED = {
     f"{uplink.RECONNECT.maximum_s:g} s, full jitter; refused by the gateway: "
     f"{uplink.REFUSED.minimum_s:g} to {uplink.REFUSED.maximum_s:g} s |",
     "finish": f"| {TIMEOUTS.finish_s:g} s for outstanding verdicts",
-    "batch": f"| {count(sessions.BATCH_MAX_SAMPLES)} samples, "
-    f"{sessions.BATCH_MAX_BYTES // KIB} KiB |",
+    "batch": f"| {count(intake.BATCH_MAX_SAMPLES)} samples, {intake.BATCH_MAX_BYTES // KIB} KiB |",
     "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {count(greeting.EPOCHS_MAX)} epochs |",
-    "in flight": f"| unsettled batches of a stream | {sessions.IN_FLIGHT_MAX} |",
-    "answers": f"| unread answers of a stream | {count(sessions.ANSWERS_MAX)} |",
+    "in flight": f"| unsettled batches of a stream | {intake.IN_FLIGHT_MAX} |",
+    "answers": f"| unread answers of a stream | {count(gateway_session.ANSWERS_MAX)} |",
     "queue": f"| ingest queue | {count(lanes.LIVE_MAX_BATCHES)} batches, "
     f"{lanes.LIVE_MAX_BYTES // MIB} MiB |",
     "backlog": f"| queue of the backlog | {count(lanes.BACKLOG_MAX_BATCHES)} batches, "
     f"{lanes.BACKLOG_MAX_BYTES // MIB} MiB, and as many credits, {credits.STREAM_MAX} a stream |",
     "flush": f"| {count(lanes.LIVE_FLUSH_BATCHES)} batches ({lanes.BACKLOG_FLUSH_BATCHES} of the "
     f"backlog), {ingest.FLUSH_WAIT_S * 1000:g} ms for",
-    "flush time": f"{ingest.FLUSH_TIMEOUT_S:g} s in all | tried again after "
-    f"{ingest.BACKOFF.initial_s:g} s, doubling to {ingest.BACKOFF.maximum_s:g} s",
-    "tries": f"| {ingest.UNKNOWN_ERROR_TRIES} tries |",
+    "flush time": f"{flusher.FLUSH_TIMEOUT_S:g} s in all | tried again after "
+    f"{flusher.BACKOFF.initial_s:g} s, doubling to {flusher.BACKOFF.maximum_s:g} s",
+    "slow": f"one that took too long {flusher.SLOW_TRIES} times, in halves |",
+    "tries": f"| {flusher.UNKNOWN_ERROR_TRIES} tries |",
     "claims": f"| {count(claims.QUEUE_MAX)} waiting, {claims.BATCH_MAX} a transaction, "
     f"{claims.CLAIM_TIMEOUT_S:g} s",
     "post": f"| {bodies.MAX_BYTES // KIB} KiB, {bodies.TIMEOUT_S:g} s to arrive, "
@@ -99,6 +105,14 @@ STATED = {
     "rhythms": f"| servers whose posts' rhythm is known | {count(cadence.SERVERS_MAX)} |",
     "keys": f"| {count(auth.REMEMBERED_MAX)} good, {count(auth.REFUSED_MAX)} refused; "
     f"looked up again after {auth.RECHECK_NS // NS} s |",
+    "live keys": f"all in one query every {live.NET_INTERVAL_S:g} s | what has ended",
+    "denials": f"| {denials.KINDS_MAX} kinds a minute, each at once",
+    "tokens": f"| {count(tokens.TOKEN_MAX_CHARACTERS)} characters, its file "
+    f"{tokens.FILE_MAX_BYTES // KIB} KiB, looked at once a second |",
+    "enrolment": f"| {count(keys.USES_MAX)} uses a token; a request waits for "
+    f"{enrollments.PENDING_FOR.days} days |",
+    "enrolling": f"| a call {enrolling.CALL_TIMEOUT_S:g} s; asked again after "
+    f"{enrolling.ASK_AGAIN.minimum_s:g} to {enrolling.ASK_AGAIN.maximum_s:g} s, for an hour |",
     "trust": f"good for {auth.TRUSTED_WITHOUT_DATABASE_NS // NS // 60} minutes after",
     "cycle": f"| {worker.CYCLE_MAX_S:g} s, {alerting_app.CYCLE_STATEMENT_S:g} s a statement |",
     "outage": f"| {worker.RETRY.initial_s:g} s, doubling to {worker.RETRY.maximum_s:g} s |",
