@@ -176,7 +176,7 @@ def _disks(board: Dashboard) -> None:
             _labelled(
                 title,
                 *(
-                    Curve(title=name, metric=f"disk_io.{metric}")
+                    Curve(title=name or "value", metric=f"disk_io.{metric}")
                     for name, metric in metrics.items()
                 ),
                 label="device",
@@ -197,7 +197,7 @@ def _network(board: Dashboard) -> None:
             _labelled(
                 title,
                 *(
-                    Curve(title=name, metric=f"network.{metric}")
+                    Curve(title=name or "value", metric=f"network.{metric}")
                     for name, metric in metrics.items()
                 ),
                 label="interface",

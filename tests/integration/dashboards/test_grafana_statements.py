@@ -215,7 +215,7 @@ async def test_rows_are_read_from_one_tier_only(asked: grafana.Asked, watched: W
     ranges = {
         "raw": (HOUR, timedelta(0)),
         "1m": (DAY, timedelta(hours=23 if fleet else 3)),
-        "1h": (HOURS, timedelta(days=8)),
+        "1h": (HOURS + DAY, timedelta(days=8)),
     }
     if fleet:
         del ranges["raw"]
