@@ -36,11 +36,8 @@ for name, group in (
 databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
 app.command("loss")(loss)
-<<<<<<< HEAD
 app.command("top")(top)
-=======
 app.command("audit")(show_audit)
->>>>>>> main
 
 
 @app.command()

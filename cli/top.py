@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import termios
 import tty
@@ -111,7 +112,7 @@ class Screen:
 
     def press(self, key: str) -> None:
         """Do what a key stands for; others do nothing."""
-        if key in ("q", "\x03", "\x04"):
+        if key in ("q", "\x04"):  # Ctrl-D, too
             self.is_over = True
         elif key in screens.SORTS:
             self._sort, self._first = key, 0
@@ -160,7 +161,12 @@ async def _live(
             screen.press(key)
         pressed.set()
 
+    def on_interrupt() -> None:
+        screen.press("q")
+        pressed.set()
+
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, on_interrupt)
     with _keys(), Live(auto_refresh=False, screen=True, console=console) as live:
         loop.add_reader(sys.stdin.fileno(), on_input)
         try:
@@ -178,6 +184,7 @@ async def _live(
             raise DatabaseUnavailable(f"the database went away: {error}") from error
         finally:
             loop.remove_reader(sys.stdin.fileno())
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -55,8 +56,13 @@ class Terminal:
             stderr=theirs,
             env=dict(environment),
             start_new_session=True,
-            preexec_fn=die_with_parent(9),
+            preexec_fn=self._take,
         )
+
+    def _take(self) -> None:
+        """Make it the terminal of the new session, whose Ctrl-C is a signal; in the child."""
+        die_with_parent(signal.SIGKILL)()
+        fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
 
     def text(self) -> str:
         """Return the screen, without the blanks at the ends of its lines."""

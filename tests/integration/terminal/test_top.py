@@ -222,7 +222,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(start: Callable[..., Terminal]) ->
     terminal = start()
     terminal.until(lambda text: "q quit" in text)
     terminal.type("\x03")
-    terminal.end()
+    assert terminal.end() == 0
     assert CLEAR in terminal.raw.decode()
 
 
