@@ -139,10 +139,10 @@ def _processor(detail: Detail) -> list[RenderableType]:
     """Draw CPU, load, and the cores."""
     if not (cpu := detail.cpu):
         return [Text("CPU     no samples in the last 5 minutes")]
-    parts = [f"{name} {_plain(cpu[f'{name}_percent'])}" for name in ("user", "system", "iowait")]
+    parts = [f"{name} {_whole(cpu[f'{name}_percent'])}" for name in ("user", "system", "iowait")]
     loads = " ".join(_number(cpu[f"load{n}"]) for n in (1, 5, 15))
     lines: list[RenderableType] = [
-        _gauge("CPU", cpu["usage_percent"], f"{'  '.join(parts)}   load {loads}")
+        _gauge("CPU", cpu["usage_percent"], f"{' '.join(parts)}  load {loads}")
     ]
     cores: Sequence[float | None] = cpu["core_usage_percent"] or ()
     for begin in range(0, len(cores), CORES_A_LINE):
@@ -286,6 +286,10 @@ def _style(percent: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _plain(value: float | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import table
+from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import main, server
 
@@ -25,7 +26,7 @@ def render() -> dict[str, str]:
         built = board.build()
         for number, panel in enumerate(built.panels or [], start=1):
             panel.id_val = number  # links and annotations of people refer to it
-            if isinstance(getattr(panel, "options", None), table.Options):
+            if isinstance(panel, Panel) and isinstance(panel.options, table.Options):
                 panel.options.footer = None  # the SDK's own default, which Grafana 12 has no more
         for variable in built.templating.list_val or []:
             # Defaults of the SDK that belong to variables of another kind.

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from grafana_foundation_sdk.builders.dashboard import (
     ConstantVariable,
     DatasourceVariable,
     QueryVariable,
 )
-from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
+from grafana_foundation_sdk.models.dashboard import (
+    VariableModel,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
 
 from dashboards.queries import PLUGIN, SOURCE
 from dashboards.statements import FROM, HOUR_WIDTH, SERVER
 from storage.retention import Retention
 
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.cog.builder import Builder
+
 SERVERS = "SELECT name AS __text, id::text AS __value FROM server ORDER BY name"
 
 
-def of_fleet() -> list[ConstantVariable | DatasourceVariable | QueryVariable]:
+def of_fleet() -> list[Builder[VariableModel]]:
     """Return the variables that every dashboard has."""
     days = {name: span.days for name, span in Retention().tiers.items()}
     return [
@@ -26,7 +36,7 @@ def of_fleet() -> list[ConstantVariable | DatasourceVariable | QueryVariable]:
     ]
 
 
-def of_server() -> list[ConstantVariable | DatasourceVariable | QueryVariable]:
+def of_server() -> list[Builder[VariableModel]]:
     """Return those of one server, and of its parts."""
     server = (
         QueryVariable("server")

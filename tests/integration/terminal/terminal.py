@@ -49,6 +49,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._modes = termios.tcgetattr(theirs)
         self._theirs = theirs  # kept open, so that what was written last is not lost
+        self._follow = die_with_parent(signal.SIGKILL)  # remembers who the parent is
         self._process = subprocess.Popen(
             command,
             stdin=theirs,
@@ -61,7 +62,7 @@ class Terminal:
 
     def _take(self) -> None:
         """Make it the terminal of the new session, whose Ctrl-C is a signal; in the child."""
-        die_with_parent(signal.SIGKILL)()
+        self._follow()
         fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
 
     def text(self) -> str:
