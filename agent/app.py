@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent import batches, collectors, identity
+from agent.configuration import FILE, Configuration
 from agent.counters import Counters
 from agent.health import ClockOffset, Health
 from agent.journal import Journal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.buffer import Buffer
+    from agent.plan import Plan
     from agent.settings import AgentSettings
 
 STOP_GRACE_S = 4.0  # more than a stream takes to say Goodbye, less than the 5 s that are promised
@@ -84,9 +86,12 @@ async def run(
     """
     clock = SystemClock()
     host = identity.read(settings.data_dir)
+    configuration = Configuration(settings.plan, path=settings.data_dir / FILE)
+    configuration.restore()
+    plan = configuration.plan
     numbering = batches.Numbering(boot_id=host.boot_id)
     buffer = SpoolBuffer(
-        settings.data_dir, boot_id=host.boot_id, bounds=settings.spool, memory=settings.buffer
+        settings.data_dir, boot_id=host.boot_id, bounds=plan.spool, memory=settings.buffer
     )
     counters, offset = Counters(), ClockOffset(clock)
     uplink = Uplink(
@@ -95,11 +100,11 @@ async def run(
             server_name=settings.server_name,
             api_key=settings.api_key,
             tls=settings.tls,
-            intervals_s=settings.intervals_s,
             timeouts=timeouts or Timeouts(),
         ),
         identity=host,
         buffer=buffer,
+        configuration=configuration,
         numbering=numbering,
         counters=counters,
         offset=offset,
@@ -117,13 +122,21 @@ async def run(
             journal=side_file,
         )
         runner = Runner(
-            collectors=collectors.build(settings.collectors) if observed is None else observed,
-            intervals_s=settings.intervals_s,
+            collectors=collectors.build(plan.collectors) if observed is None else observed,
+            intervals_s=plan.intervals_s,
             health=Health(clock=clock, buffer=buffer, counters=counters, offset=offset),
             emit=intake.take,
             clock=clock,
             pause=backoff.pause,
         )
+
+        def apply(plan: Plan) -> None:
+            fresh = collectors.build(plan.collectors) if observed is None else observed
+            collectors.adjust(runner.collectors, plan.collectors)
+            runner.change(plan.intervals_s, fresh)
+            buffer.rebound(plan.spool)
+
+        configuration.apply = apply
         log.info(
             "agent_started",
             extra={"server": settings.server_name, "epoch": numbering.epoch},

@@ -57,6 +57,13 @@ class BatchLimits:
     max_samples: int = MAX_SAMPLES
     max_bytes: int = MAX_BYTES
 
+    def within(self, other: BatchLimits) -> BatchLimits:
+        """Return the tighter of two limits."""
+        return BatchLimits(
+            max_samples=min(self.max_samples, other.max_samples),
+            max_bytes=min(self.max_bytes, other.max_bytes),
+        )
+
     def lowered(self, announced: telemetry_pb2.Limits) -> BatchLimits:
         """Return the tighter of these limits and a gateway's; 0 there means none."""
         return BatchLimits(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from hostpulse import errors
+from agent.redaction import RedactionMode
+from hostpulse import errors, patterns
 from hostpulse.v1 import telemetry_pb2
 
 MIN_INTERVAL_S = 5.0
@@ -31,7 +32,7 @@ COLLECTED: Mapping[str, telemetry_pb2.Family] = {
     "agent_health": telemetry_pb2.FAMILY_AGENT_HEALTH,
 }
 
-Parsed: TypeAlias = str | float | int | bool | Path | tuple[str, ...] | Mapping[str, float]
+Parsed: TypeAlias = str | float | int | Path | tuple[str, ...] | Mapping[str, float]
 Parser: TypeAlias = Callable[[str, object], Parsed]
 
 
@@ -109,16 +110,22 @@ def addresses(field: str, raw: object) -> tuple[str, ...]:
     return chosen
 
 
-def switch(field: str, raw: object) -> bool:
-    """Accept true or false in the usual spellings."""
-    if isinstance(raw, bool):
-        return raw
-    word = raw.strip().lower() if isinstance(raw, str) else ""
-    if word in ("true", "yes", "on", "1"):
-        return True
-    if word in ("false", "no", "off", "0"):
-        return False
-    raise errors.ConfigError(field, expectation="true or false", value=raw)
+def redaction_mode(field: str, raw: object) -> str:
+    """Accept a mode of redaction."""
+    if raw not in list(RedactionMode):
+        expectation = f"any of {', '.join(RedactionMode)}"
+        raise errors.ConfigError(field, expectation=expectation, value=raw)
+    return RedactionMode(cast("str", raw))
+
+
+def redaction_patterns(field: str, raw: object) -> tuple[str, ...]:
+    """Accept regular expressions that can't hang the agent; as one text, one a line."""
+    entries = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(entries, list):
+        raise errors.ConfigError(field, expectation="a list of regular expressions", value=raw)
+    chosen = tuple(text(field, each) for each in cast("list[object]", entries))
+    patterns.compile_all(field, chosen)
+    return chosen
 
 
 def number(low: float, high: float, unit: str) -> Parser:
@@ -212,9 +219,15 @@ OPTIONS: Sequence[Option] = (
         help="how many processes by CPU, and by memory (default: 10)",
     ),
     Option(
-        name="send_arguments",
-        parse=switch,
-        help="send the arguments of processes, not only their names (default: false)",
+        name="redaction",
+        parse=redaction_mode,
+        help="what is sent of command lines: names, redacted (arguments without secrets) or full "
+        "(default: names)",
+    ),
+    Option(
+        name="redaction_patterns",
+        parse=redaction_patterns,
+        help="regular expressions, one a line: what they match in arguments is a secret, too",
     ),
     Option(name="mounts_include", parse=names, help=_PATTERNS),
     Option(name="mounts_exclude", parse=names, help=_PATTERNS),
@@ -250,3 +263,5 @@ OPTIONS: Sequence[Option] = (
         help="how long it is kept there (default: 86400)",
     ),
 )
+
+BY_NAME: Mapping[str, Option] = {each.name: each for each in OPTIONS}

@@ -36,7 +36,6 @@ CREDITS_MAX = 100_000  # whatever a gateway says
 MAX_CONFIG_RESULTS = 8  # answers that wait to be written; the oldest goes first
 VERDICTS = (telemetry_pb2.BATCH_STATUS_COMMITTED, telemetry_pb2.BATCH_STATUS_REJECTED)
 DETAIL_MAX = 300  # characters of a gateway's sentence that are logged
-NO_CONFIG_PUSH = "config push is not supported by this agent yet"
 
 log = logging.getLogger(__name__)
 
@@ -110,16 +109,9 @@ class Outgoing:
         first = next(iter(self._unacked.values()), None)
         return None if first is None else first.written_ns
 
-    def refuse_config(self, config: telemetry_pb2.AgentConfig) -> None:
-        """Have a pushed config answered; revision 0 is none and needs no answer."""
-        if config.revision:
-            self._results.append(
-                telemetry_pb2.ConfigResult(
-                    revision=config.revision,
-                    status=telemetry_pb2.CONFIG_STATUS_REJECTED,
-                    detail=NO_CONFIG_PUSH,
-                )
-            )
+    def answer_config(self, result: telemetry_pb2.ConfigResult) -> None:
+        """Have the verdict on a pushed config written."""
+        self._results.append(result)
 
     def next_request(self, *, with_batches: bool = True) -> bytes | None:
         """Return the next serialized StreamRequest, accounted as written; None for nothing now."""

@@ -54,7 +54,8 @@ class Runner:
         deadline_s: float = COLLECT_DEADLINE_S,
     ) -> None:
         self._collectors = {each.family: each for each in collectors}
-        self._intervals_s = intervals_s
+        self._plan = schedule.Schedule(intervals_s, origin_ns=clock.monotonic_ns())
+        self._stirred = asyncio.Event()
         self._health = health
         self._emit = emit
         self._clock = clock
@@ -66,16 +67,39 @@ class Runner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make ticks until the stop; a collector that hangs then is left behind at once."""
-        plan = schedule.Schedule(self._intervals_s, origin_ns=self._clock.monotonic_ns())
+        stirrer = asyncio.create_task(self._stir_at(stop), name="runner-stir")
         try:
             while not stop.is_set():
-                wait_s = (plan.next_ns() - self._clock.monotonic_ns()) / NS_PER_S
-                if wait_s > 0 and await self._pause(wait_s, stop):
-                    return
-                if due := plan.take_due(self._clock.monotonic_ns()):
+                wait_s = (self._plan.next_ns() - self._clock.monotonic_ns()) / NS_PER_S
+                if wait_s > 0 and await self._pause(wait_s, self._stirred):
+                    self._stirred.clear()
+                    continue
+                if due := self._plan.take_due(self._clock.monotonic_ns()):
                     await self._tick(due, stop)
         finally:
+            stirrer.cancel()
             self._workers.stop()
+
+    def change(
+        self, intervals_s: Mapping[telemetry_pb2.Family, float], collectors: Sequence[Collector]
+    ) -> None:
+        """Go on with other intervals, which say what is on, and with these collectors.
+
+        A collector that was off begins anew: its last reading is no measure any more.
+        """
+        kept = {each.family for each in self._collectors.values() if self._plan.has(each.family)}
+        self._collectors |= {each.family: each for each in collectors if each.family not in kept}
+        self._plan = self._plan.changed(intervals_s, now_ns=self._clock.monotonic_ns())
+        self._stirred.set()
+
+    @property
+    def collectors(self) -> Sequence[Collector]:
+        """What is run, or would be if its family were on."""
+        return tuple(self._collectors.values())
+
+    async def _stir_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._stirred.set()
 
     async def _tick(self, due: Sequence[telemetry_pb2.Family], stop: asyncio.Event) -> None:
         time_unix_ns, monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()

@@ -32,6 +32,10 @@ class Schedule:
         self._origin_ns = origin_ns
         self._next_ns = dict.fromkeys(self._intervals_ns, origin_ns)
 
+    def has(self, family: telemetry_pb2.Family) -> bool:
+        """Say whether a family is ever due."""
+        return family in self._intervals_ns
+
     def next_ns(self) -> int:
         """Return the moment at which the next family is due."""
         return min(self._next_ns.values())
@@ -44,3 +48,19 @@ class Schedule:
             passed = (now_ns - self._origin_ns) // interval
             self._next_ns[family] = self._origin_ns + (passed + 1) * interval
         return due
+
+    def changed(
+        self, intervals_s: Mapping[telemetry_pb2.Family, float], *, now_ns: int
+    ) -> Schedule:
+        """Return a schedule of other intervals on the same grid.
+
+        A family whose interval stays, or that is due, keeps its next moment; one that is new or has
+        another interval is due at its next moment after now.
+        """
+        schedule = Schedule(intervals_s, origin_ns=self._origin_ns)
+        schedule.take_due(now_ns)
+        for family, moment in self._next_ns.items():
+            is_due = family in schedule._next_ns and moment <= now_ns
+            if is_due or schedule._intervals_ns.get(family) == self._intervals_ns[family]:
+                schedule._next_ns[family] = moment
+        return schedule

@@ -23,6 +23,8 @@ from hostpulse.clock import NS_PER_S
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.farewell import Farewell
     from agent.outgoing import Outgoing
     from hostpulse.backoff import Pause
@@ -82,6 +84,7 @@ class Session:
     Args:
         stream: The open call.
         outgoing: What is to be sent.
+        offer: Takes a pushed config and returns the verdict on it.
         wake: Set by whoever has something new to send; also set and cleared here.
         clock: Measures how long verdicts stay away.
         pause: Waits.
@@ -94,6 +97,7 @@ class Session:
         *,
         stream: Stream,
         outgoing: Outgoing,
+        offer: Callable[[telemetry_pb2.AgentConfig], telemetry_pb2.ConfigResult],
         wake: asyncio.Event,
         clock: Clock,
         pause: Pause,
@@ -102,6 +106,7 @@ class Session:
     ) -> None:
         self._stream = stream
         self._outgoing = outgoing
+        self._offer = offer
         self._wake = wake
         self._clock = clock
         self._pause = pause
@@ -169,7 +174,7 @@ class Session:
                 case "ack":
                     self._outgoing.verdict(response.ack)
                 case "config":
-                    self._outgoing.refuse_config(response.config)
+                    self._outgoing.answer_config(self._offer(response.config))
                 case "backfill_credit":
                     self._outgoing.credit(response.backfill_credit.batches)
                 case "drain":

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from agent import enrollment_file, options, sources
 from agent.buffer import SPOOL, BufferBounds
 from agent.collectors import CollectorSettings, NameFilter
+from agent.plan import Plan
+from agent.redaction import RedactionMode
 from hostpulse import errors, logs
 
 if TYPE_CHECKING:
@@ -83,6 +85,11 @@ class AgentSettings:
     collectors: CollectorSettings
     spool: BufferBounds
     buffer: BufferBounds
+
+    @property
+    def plan(self) -> Plan:
+        """The part that a gateway may change."""
+        return Plan(intervals_s=self.intervals_s, collectors=self.collectors, spool=self.spool)
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> AgentSettings:
@@ -300,5 +307,6 @@ def _collectors(given: _Given) -> CollectorSettings:
         interfaces=names("interfaces", default.interfaces),
         interface_speeds_mbps=given.get("interface_speeds_mbps", speeds),
         process_top_n=given.get("process_top_n", default.process_top_n),
-        send_arguments=given.get("send_arguments", default.send_arguments),
+        redaction=RedactionMode(given.get("redaction", str(default.redaction))),
+        redaction_patterns=given.get("redaction_patterns", NO_NAMES),
     )

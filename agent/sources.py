@@ -99,10 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     for option in options.OPTIONS:
         if option.secret:
             continue
-        if option.parse is options.switch:
-            parser.add_argument(option.flag, nargs="?", const="true", help=option.help)
-        else:
-            parser.add_argument(option.flag, metavar="VALUE", help=option.help)
+        parser.add_argument(option.flag, metavar="VALUE", help=option.help)
     return parser
 
 

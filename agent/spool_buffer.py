@@ -75,6 +75,10 @@ class SpoolBuffer:
         self._retry_ns = self._openings = 0
         self._access.open()
 
+    def rebound(self, bounds: BufferBounds) -> None:
+        """Keep so much from the next batch on."""
+        self._room = SpoolRoom(bounds, boot_id=self._boot_id)
+
     @property
     def last_place(self) -> int:
         """The place of the newest batch ever put; 0 before the first."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -21,6 +21,7 @@ from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     from agent.buffer import Buffer
+    from agent.configuration import Configuration
     from agent.counters import Counters
     from agent.health import ClockOffset
     from agent.identity import Identity
@@ -45,7 +46,6 @@ class UplinkSettings:
     server_name: str
     api_key: ApiKey
     tls: TlsMaterial | None
-    intervals_s: Mapping[telemetry_pb2.Family, float]
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
@@ -57,7 +57,6 @@ class Uplink:
     """Carries what the buffer holds to a gateway; `run` once, `notify` at every new batch.
 
     Attributes:
-        limits: What new batches may hold, by the last Welcome.
         failing: Whether the last attempt to have a stream failed.
     """
 
@@ -67,6 +66,7 @@ class Uplink:
         *,
         identity: Identity,
         buffer: Buffer,
+        configuration: Configuration,
         numbering: batches.Numbering,
         counters: Counters,
         offset: ClockOffset,
@@ -77,6 +77,7 @@ class Uplink:
         self._settings = settings
         self._identity = identity
         self._buffer = buffer
+        self._configuration = configuration
         self._numbering = numbering
         self._counters = counters
         self._offset = offset
@@ -88,8 +89,13 @@ class Uplink:
         self._reported_reasons: set[str] = set()
         self._last_failures: dict[str, str] = {}
         self._turn = 0
-        self.limits = batches.BatchLimits()
+        self._announced = batches.BatchLimits()
         self.failing = False
+
+    @property
+    def limits(self) -> batches.BatchLimits:
+        """What new batches may hold, by the last Welcome and the config."""
+        return self._announced.within(self._configuration.plan.batch)
 
     def notify(self) -> None:
         """Say that the buffer has something new."""
@@ -149,6 +155,7 @@ class Uplink:
         session = Session(
             stream=stream,
             outgoing=outgoing,
+            offer=self._configuration.offer,
             wake=self._wake,
             clock=self._clock,
             pause=self._pause,
@@ -164,15 +171,16 @@ class Uplink:
             boot_id=self._identity.boot_id,
             agent_version=hostpulse.__version__,
             host=self._identity.host,
-            capabilities=[telemetry_pb2.CAPABILITY_BACKFILL],
+            capabilities=[
+                telemetry_pb2.CAPABILITY_BACKFILL,
+                telemetry_pb2.CAPABILITY_CONFIG_PUSH,
+            ],
+            config_revision=self._configuration.revision,
             epochs=self._epochs(),
             epoch=self._numbering.epoch,
             time_unix_ns=self._clock.wall_ns(),
             monotonic_ns=self._clock.monotonic_ns(),
-            intervals=[
-                telemetry_pb2.FamilyInterval(family=family, interval_s=interval_s)
-                for family, interval_s in self._settings.intervals_s.items()
-            ],
+            intervals=self._configuration.intervals(),
         )
 
     def _epochs(self) -> Sequence[telemetry_pb2.EpochState]:
@@ -195,7 +203,7 @@ class Uplink:
         """
         if welcome.time_unix_ns:
             self._offset.learn(gateway_unix_ns=welcome.time_unix_ns, sent_monotonic_ns=asked_ns)
-        self.limits = batches.BatchLimits().lowered(welcome.limits)
+        self._announced = batches.BatchLimits().lowered(welcome.limits)
         for committed in welcome.committed:
             ranges = [(each.first_seq, each.last_seq) for each in committed.ranges]
             self._buffer.forget(committed.epoch, ranges)
@@ -207,7 +215,7 @@ class Uplink:
         if telemetry_pb2.CAPABILITY_BACKFILL in welcome.capabilities:
             outgoing.use_credits()
         if welcome.HasField("config"):
-            outgoing.refuse_config(welcome.config)
+            outgoing.answer_config(self._configuration.offer(welcome.config))
         self.failing = False
         self._last_failures.clear()
         log.info("stream_opened", extra={"gateway": gateway})

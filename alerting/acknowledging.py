@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from storage import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
+    from datetime import datetime
 
     from storage.database import Connection
 
@@ -24,19 +25,22 @@ class Answer(StrEnum):
     UNKNOWN = "unknown"
 
 
+# All of them at once: a message may speak of ten thousand alerts.
 _ACKNOWLEDGE = """
-    UPDATE alert SET acknowledged_at = now(), acknowledged_by = $2
-    WHERE id = $1 AND severity IS NOT NULL AND acknowledged_at IS NULL
-      AND ($3::int IS NULL OR firing_number = $3)
-    RETURNING rule_id, server_id, labels, state, severity, value, firing_number
-"""
-
-_HISTORY = """
+    WITH done AS (
+      UPDATE alert a SET acknowledged_at = now(), acknowledged_by = $2
+      FROM unnest($1::bigint[], $3::int[]) AS wanted (id, firing_number)
+      WHERE a.id = wanted.id AND a.severity IS NOT NULL AND a.acknowledged_at IS NULL
+        AND (wanted.firing_number IS NULL OR a.firing_number = wanted.firing_number)
+        AND ($4::timestamptz IS NULL OR a.fired_at <= $4)
+      RETURNING a.*
+    )
     INSERT INTO alert_history (time, alert_id, rule_name, server_id, labels, change, from_state,
                                to_state, severity, value, firing_number, detail)
-    SELECT now(), a.id, r.name, a.server_id, a.labels, 'acknowledged', a.state, a.state,
-           a.severity, a.value, a.firing_number, jsonb_build_object('by', $2::text)
-    FROM alert a JOIN alert_rule r ON r.id = a.rule_id WHERE a.id = $1
+    SELECT now(), d.id, r.name, d.server_id, d.labels, 'acknowledged', d.state, d.state,
+           d.severity, d.value, d.firing_number, jsonb_build_object('by', $2::text)
+    FROM done d JOIN alert_rule r ON r.id = d.rule_id
+    RETURNING alert_id, firing_number
 """
 
 # Pagers want to know: their own message of this firing, with another kind.
@@ -49,12 +53,22 @@ _TELL_PAGERS = """
                                            'dedup_key', n.dedup_key || '-acknowledged'),
            now()
     FROM (
-      SELECT DISTINCT ON (n.channel) n.* FROM notification n
+      SELECT DISTINCT ON (n.channel, n.alert_id) n.*
+      FROM unnest($1::bigint[], $2::int[]) AS done (id, firing_number)
+      JOIN notification n ON n.alert_id = done.id AND n.queue <> ''
+        AND (n.payload ->> 'firing_number')::int = done.firing_number
       JOIN channel c ON c.name = n.channel AND c.kind = 'pagerduty' AND c.enabled
-      WHERE n.alert_id = $1 AND n.queue <> '' AND (n.payload ->> 'firing_number')::int = $2
-      ORDER BY n.channel, n.id DESC
+      ORDER BY n.channel, n.alert_id, n.id DESC
     ) n
     ON CONFLICT (channel, dedup_key) DO NOTHING
+"""
+
+_KNOWN = """
+    SELECT a.id, a.severity IS NOT NULL
+             AND (wanted.firing_number IS NULL OR a.firing_number = wanted.firing_number)
+             AND ($3::timestamptz IS NULL OR a.fired_at <= $3) AS is_open
+    FROM unnest($1::bigint[], $2::int[]) AS wanted (id, firing_number)
+    JOIN alert a ON a.id = wanted.id
 """
 
 
@@ -69,38 +83,43 @@ async def acknowledge(
         who: a name for the history.
         firing_number: only if this firing is the open one; None: whichever is.
     """
+    answers = await acknowledge_all(connection, {alert_id: firing_number}, who=who)
+    return answers[alert_id]
+
+
+async def acknowledge_all(
+    connection: Connection,
+    firings: Mapping[int, int | None],
+    *,
+    who: str,
+    begun_by: datetime | None = None,
+) -> dict[int, Answer]:
+    """Acknowledge firings, all at once.
+
+    Args:
+        connection: in a transaction or outside.
+        firings: the firing's number by alert id; None: whichever is open.
+        who: a name for the history.
+        begun_by: only firings that had begun by then.
+    """
+    ids, numbers = list(firings), list(firings.values())
     async with connection.transaction():
-        row = await connection.fetchrow(
-            _ACKNOWLEDGE, alert_id, who[:WHO_MAX_CHARACTERS], firing_number
+        rows = await connection.fetch(
+            _ACKNOWLEDGE, ids, who[:WHO_MAX_CHARACTERS], numbers, begun_by
         )
-        if row is not None:
-            await connection.execute(_HISTORY, alert_id, who[:WHO_MAX_CHARACTERS])
-            await connection.execute(_TELL_PAGERS, alert_id, row["firing_number"])
+        done = {row["alert_id"]: row["firing_number"] for row in rows}
+        await connection.execute(_TELL_PAGERS, list(done), list(done.values()))
+        if done:
+            # One deed, one entry: a message may speak of ten thousand alerts.
             await audit.record(
                 connection,
                 actor=who[:WHO_MAX_CHARACTERS],
                 action="alert.ack",
-                subject=str(alert_id),
-                detail={"firing_number": row["firing_number"]},
+                subject=str(min(done)),
+                detail={"alerts": len(done), "firing_number": done[min(done)]},
             )
-            return Answer.DONE
-        known = await connection.fetchrow(
-            "SELECT severity, acknowledged_at, firing_number FROM alert WHERE id = $1", alert_id
-        )
-    if known is None:
-        return Answer.UNKNOWN
-    is_open = known["severity"] is not None
-    if firing_number not in {None, known["firing_number"]} or not is_open:
-        return Answer.NOT_OPEN
-    return Answer.ALREADY
-
-
-async def acknowledge_all(
-    connection: Connection, firings: Iterable[tuple[int, int]], *, who: str
-) -> dict[int, Answer]:
-    """Acknowledge the firings (alert id, firing number) of a message, all at once."""
-    async with connection.transaction():
-        return {
-            alert_id: await acknowledge(connection, alert_id, who=who, firing_number=number)
-            for alert_id, number in sorted(firings)
-        }
+        known = await connection.fetch(_KNOWN, ids, numbers, begun_by)
+    answers = dict.fromkeys(ids, Answer.UNKNOWN)
+    for row in known:
+        answers[row["id"]] = Answer.ALREADY if row["is_open"] else Answer.NOT_OPEN
+    return answers | dict.fromkeys(done, Answer.DONE)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
+_USERS = """
+    SELECT name FROM alert_rule
+    WHERE $1 = ANY(channels) OR $1 = ANY(escalate_channels) ORDER BY name
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
@@ -105,8 +110,33 @@ async def add(connection: Connection, channel: StoredChannel) -> bool:
     )
 
 
-async def remove(connection: Connection, name: str) -> bool:
-    """Forget a channel; what was not sent to it ends as failed. False when there is none."""
+async def replace(connection: Connection, channel: StoredChannel) -> bool:
+    """Store a channel in the place of the one of its name and kind; False when there is none."""
     return bool(
-        await connection.fetchval("DELETE FROM channel WHERE name = $1 RETURNING true", name)
+        await connection.fetchval(
+            "UPDATE channel SET config = $3, secret = $4, secret_env = $5, enabled = $6"
+            " WHERE name = $1 AND kind = $2 RETURNING true",
+            channel.name,
+            channel.kind,
+            dict(channel.config),
+            channel.secret,
+            channel.secret_env,
+            channel.enabled,
+        )
     )
+
+
+async def remove(connection: Connection, name: str) -> bool:
+    """Forget a channel; what was not sent to it ends as failed. False when there is none.
+
+    Raises:
+        ConfigError: rules name it: their alerts would reach nobody.
+    """
+    async with connection.transaction():
+        users = await connection.fetch(_USERS, name)
+        if users:
+            expectation = f"one that no rule names ({', '.join(row['name'] for row in users)})"
+            raise errors.ConfigError("channel", expectation=expectation, value=name)
+        return bool(
+            await connection.fetchval("DELETE FROM channel WHERE name = $1 RETURNING true", name)
+        )

@@ -101,7 +101,7 @@ async def run(
             beat,
         )
         if work is not None:
-            await work.finish(connection)
+            await work.finish(connection, rules=len(enabled), findings=len(findings))
     _tell(outcomes)
     return Report(
         rules=len(enabled),

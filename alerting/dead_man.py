@@ -37,10 +37,10 @@ _FACTS = """
         AS ingest,
       coalesce((SELECT (value ->> 'time')::timestamptz > now() - make_interval(secs => $2)
                 FROM setting WHERE key = $4), false) AS evaluate,
-      NOT EXISTS (SELECT FROM notification
-                  WHERE state = 'pending' AND created_at < now() - make_interval(secs => $3))
-        AND NOT EXISTS (SELECT FROM notification WHERE state = 'failed'
-                          AND finished_at > now() - make_interval(secs => $3)) AS notify
+      NOT EXISTS (SELECT FROM notification WHERE kind <> 'test'
+                    AND (state = 'pending' AND created_at < now() - make_interval(secs => $3)
+                      OR state = 'failed' AND finished_at > now() - make_interval(secs => $3)))
+        AS notify
 """
 
 

@@ -12,6 +12,7 @@ an extra: whatever goes wrong here, the message goes out without it.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from alerting.notifiers import rendering
 from storage import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from alerting.notifications import Notification
@@ -59,34 +60,66 @@ _GROWTH = """
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is to blame, in lines, and the course of the last hour, thinned out by averages."""
+
+    lines: tuple[str, ...] = ()
+    course: tuple[tuple[datetime, float], ...] = ()
+
+
+async def gather(
+    connection: Connection,
+    *,
+    metric: str,
+    server_id: int,
+    labels: Mapping[str, str | None],
+    at: datetime,
+) -> Evidence:
+    """Look at the samples before a moment; empty for a metric that no table has."""
+    if metric not in catalog.METRICS:
+        return Evidence()
+    until = at + timedelta(seconds=1)
+    lines: list[str] = []
+    table = metric.partition(".")[0]
+    if table in {"cpu", "memory"}:
+        lines += await _top(connection, server_id, table, until)
+    if table == "disk_usage" and labels.get("mount") is not None:
+        lines += await _growth(connection, server_id, str(labels["mount"]), until)
+    if table == "network":
+        lines.append(f"interface {labels.get('interface')}")
+    course = await series(
+        connection,
+        metric=metric,
+        server_id=server_id,
+        labels=labels,
+        span=(until - COURSE, until),
+        step=COURSE / COURSE_POINTS,
+    )
+    return Evidence(lines=tuple(lines), course=tuple(course))
+
+
 async def add(connection: Connection, notification: Notification) -> Notification:
     """Return the message with its evidence; as it is where there is none to be had."""
     n = notification
-    if n.kind not in KINDS or n.server_id is None or n.members or n.metric not in catalog.METRICS:
+    if n.kind not in KINDS or n.server_id is None or n.members:
         return n
-    until = n.at + timedelta(seconds=1)
-    lines: list[str] = []
-    table = n.metric.partition(".")[0]
-    if table in {"cpu", "memory"}:
-        lines += await _top(connection, n.server_id, table, until)
-    if table == "disk_usage" and n.labels.get("mount") is not None:
-        lines += await _growth(connection, n.server_id, str(n.labels["mount"]), until)
-    if table == "network":
-        lines.append(f"interface {n.labels.get('interface')}")
-    course = await _course(connection, n, until)
-    if len(course) < 2:
-        return dataclasses.replace(n, evidence=tuple(lines))
-    values = [value for _, value in course]
+    found = await gather(
+        connection, metric=n.metric, server_id=n.server_id, labels=n.labels, at=n.at
+    )
+    if len(found.course) < 2:
+        return dataclasses.replace(n, evidence=found.lines)
+    values = [value for _, value in found.course]
     low, high = (rendering.amount(each, n.unit) for each in (min(values), max(values)))
     line = f"{charts.sparkline(values)}  {low} to {high} in the last hour"
     return dataclasses.replace(
         n,
-        evidence=tuple(lines),
+        evidence=found.lines,
         sparkline=line,
         chart=charts.png(
-            course,
+            found.course,
             threshold=n.threshold,
-            labels=(rendering.amount(max(values), n.unit), rendering.amount(min(values), n.unit)),
+            labels=(high, low),
             colour=rendering.colour(n),
         ),
     )
@@ -129,28 +162,55 @@ def growth(
     return [f"grows by {speed} an hour over the last 6 h: {full}"]
 
 
-async def _course(
-    connection: Connection, notification: Notification, until: datetime
+async def series(
+    connection: Connection,
+    *,
+    metric: str,
+    server_id: int,
+    labels: Mapping[str, str | None],
+    span: tuple[datetime, datetime],
+    step: timedelta,
 ) -> list[tuple[datetime, float]]:
-    """Return the last hour of the series, thinned out by averages."""
-    metric = catalog.find_metric(notification.metric)
-    if metric.per_element is not None or metric.table is catalog.CUSTOM:
-        return []
-    labels = [label for label in metric.table.series if label in notification.labels]
-    conditions = "".join(f" AND {label} = ${n}" for n, label in enumerate(labels, start=5))
+    """Return a series in `(from, to]`, averaged over steps; a microsecond is every sample.
+
+    Args:
+        connection: to read with.
+        metric: of the catalog.
+        server_id: of the server.
+        labels: of the series, as its alert has them.
+        span: from, excluded, and to.
+        step: how long a point stands for.
+    """
+    found = catalog.find_metric(metric)
+    value = f"m.{found.column.name}"
+    parameters: list[object] = [server_id, *span, step]
+    conditions: list[str] = []
+
+    def narrow(expression: str, wanted: object) -> None:
+        parameters.append(wanted)
+        conditions.append(f" AND {expression} IS NOT DISTINCT FROM ${len(parameters)}")
+
+    if found.per_element is not None:
+        if not (number := str(labels.get(found.per_element))).isdecimal():
+            return []
+        parameters.append(int(number) + 1)
+        value = f"nullif({value}[${len(parameters)}::int], 'NaN')"
+    if found.table is catalog.CUSTOM:
+        narrow("m.name", labels.get("name"))
+        narrow("m.labels", {key: text for key, text in labels.items() if key != "name"})
+    else:
+        for label in found.table.series:
+            if label in labels:
+                narrow(f"m.{label}::text", labels[label])
     rows = await connection.fetch(
         f"""
-        SELECT date_bin($4, time, 'epoch') AS moment, avg({metric.column.name})::float8 AS value
-        FROM {metric.table.name}
-        WHERE server_id = $1 AND time <= $2 AND time > $3
-          AND {metric.column.name} IS NOT NULL{conditions}
+        SELECT date_bin($4, m.time, 'epoch') AS moment, avg({value})::float8 AS value
+        FROM {found.table.name} m
+        WHERE m.server_id = $1 AND m.time > $2 AND m.time <= $3
+          AND {value} IS NOT NULL{"".join(conditions)}
         GROUP BY moment ORDER BY moment
         """,  # noqa: S608 - names of the catalog
-        notification.server_id,
-        until,
-        until - COURSE,
-        COURSE / COURSE_POINTS,
-        *(notification.labels[label] for label in labels),
+        *parameters,
     )
     return [(row["moment"], row["value"]) for row in rows]
 

@@ -1,8 +1,8 @@
 """Late samples: what would have fired, had they come in time. Nobody is paged for it.
 
-The gateway notes what came late (`late_arrival`: server, family, from, to). Each such stretch is
-looked at once, with the samples around it, and a firing that nobody knew of is kept in
-`late_firing` with the moment at which it was learned.
+The gateway notes what came late (`late_arrival`: server, from, to; a stretch for each clock hour).
+A stretch that grows no more is looked at, with the samples around it, and a firing that nobody knew
+of is kept in `late_firing` with the moment at which it was learned.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import structlog
 from alerting import backtest, records
 from alerting.rules import OFFLINE_METRIC
 from hostpulse import backoff
-from storage import catalog
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,16 +26,27 @@ if TYPE_CHECKING:
     from storage.database import Connection, Pool
 
 AT_ONCE = 20
+SETTLED_S = 30.0  # for so long nothing of a stretch has come
 PERIOD_S = 60.0
 ACQUIRE_MAX_S = 5.0
 AROUND = timedelta(minutes=10)
 
 log = structlog.stdlib.get_logger(__name__)
 
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('hostpulse late arrivals'))"
+
+# Rows are not locked while they are looked at: the gateway must never wait to note more.
 _WAITING = """
-    SELECT id, server_id, family, from_time, to_time, learned_at FROM late_arrival
-    WHERE evaluated_at IS NULL ORDER BY learned_at, id LIMIT $1
-    FOR UPDATE SKIP LOCKED
+    SELECT id, server_id, from_time, to_time, learned_at FROM late_arrival
+    WHERE evaluated_at IS NULL AND learned_at < now() - make_interval(secs => $2)
+    ORDER BY learned_at, id LIMIT $1
+"""
+
+# What has grown meanwhile is looked at again.
+DONE = """
+    UPDATE late_arrival a SET evaluated_at = now()
+    FROM unnest($1::bigint[], $2::timestamptz[]) AS seen (id, learned_at)
+    WHERE a.id = seen.id AND a.learned_at = seen.learned_at
 """
 
 # What was told in time, or is known already, is no news.
@@ -55,30 +65,32 @@ _KEEP = """
 
 
 async def run_once(connection: Connection) -> int:
-    """Look at some of what came late, all in one transaction; return how many stretches."""
+    """Look at some of what came late, all in one transaction; return how many stretches.
+
+    One worker at a time does: to the others there is nothing.
+    """
     async with connection.transaction():
-        waiting = await connection.fetch(_WAITING, AT_ONCE)
+        if not await connection.fetchval(_LOCK):
+            return 0
+        waiting = await connection.fetch(_WAITING, AT_ONCE, SETTLED_S)
         if not waiting:
             return 0
         chosen, _ = await records.load_rules(connection)
         for row in waiting:
             await _learn(connection, [rule for rule in chosen if rule.enabled], dict(row))
         await connection.execute(
-            "UPDATE late_arrival SET evaluated_at = now() WHERE id = ANY($1::bigint[])",
-            [row["id"] for row in waiting],
+            DONE, [row["id"] for row in waiting], [row["learned_at"] for row in waiting]
         )
     return len(waiting)
 
 
 async def _learn(connection: Connection, chosen: list[Rule], arrival: Mapping[str, object]) -> None:
-    """Evaluate the rules on one family of one server around a stretch of late samples."""
+    """Evaluate the rules on one server around a stretch of late samples."""
     server_id, learned_at = arrival["server_id"], arrival["learned_at"]
     start, end = arrival["from_time"], arrival["to_time"]
     assert isinstance(server_id, int)  # noqa: S101 - columns of these types
     for rule in chosen:
         if rule.metric == OFFLINE_METRIC:
-            continue
-        if catalog.find_metric(rule.metric).table.name != arrival["family"]:
             continue
         around = AROUND + timedelta(seconds=rule.for_max_s)
         episodes = await backtest.find(

@@ -43,9 +43,9 @@ _FLEET = """
     WITH watched AS (
       SELECT s.last_seen, i.shortest_s, max(s.last_seen) OVER () AS newest
       FROM server s
-      LEFT JOIN LATERAL (
-        SELECT min(interval_s) AS shortest_s FROM family_interval f WHERE f.server_id = s.id
-      ) i ON true
+      LEFT JOIN (
+        SELECT server_id, min(interval_s) AS shortest_s FROM family_interval GROUP BY server_id
+      ) i ON i.server_id = s.id
       WHERE s.watch_offline AND s.status <> 'stopped' AND s.last_seen IS NOT NULL
     )
     SELECT max(newest) AS newest,
@@ -59,9 +59,9 @@ _LOST = """
     SELECT s.id, s.last_seen,
            extract(epoch FROM now() - greatest(s.last_seen, $1))::float8 AS silent_s
     FROM server s
-    LEFT JOIN LATERAL (
-      SELECT min(interval_s) AS shortest_s FROM family_interval f WHERE f.server_id = s.id
-    ) i ON true
+    LEFT JOIN (
+      SELECT server_id, min(interval_s) AS shortest_s FROM family_interval GROUP BY server_id
+    ) i ON i.server_id = s.id
     WHERE s.watch_offline AND s.status <> 'stopped' AND s.last_seen IS NOT NULL
       AND greatest(s.last_seen, $1)
           < now() - make_interval(secs => greatest($2, $3 * coalesce(i.shortest_s, 0)))
@@ -76,9 +76,9 @@ _SILENT = """
                 ELSE extract(epoch FROM now() - greatest(s.last_seen, $1)) END::float8 AS silent_s,
            coalesce($3 * i.shortest_s, 0)::float8 AS least_s
     FROM server s
-    LEFT JOIN LATERAL (
-      SELECT min(interval_s) AS shortest_s FROM family_interval f WHERE f.server_id = s.id
-    ) i ON true
+    LEFT JOIN (
+      SELECT server_id, min(interval_s) AS shortest_s FROM family_interval GROUP BY server_id
+    ) i ON i.server_id = s.id
     WHERE s.watch_offline AND s.last_seen IS NOT NULL
       AND (s.id = ANY($4::int[])
            OR (s.status <> 'stopped'

@@ -98,6 +98,7 @@ class Notification:
 
 
 ADDED_WHEN_SENT = frozenset({"evidence", "sparkline", "chart", "ack_url"})
+MEMBER_FIELDS = tuple(f.name for f in dataclasses.fields(Member))
 STORED = tuple(f.name for f in dataclasses.fields(Notification) if f.name not in ADDED_WHEN_SENT)
 
 
@@ -139,8 +140,7 @@ def to_json(notification: Notification) -> dict[str, object]:
     # dataclasses.asdict copies deeply, which the read-only mappings of a rule refuse.
     payload: dict[str, object] = {name: getattr(notification, name) for name in STORED}
     payload["members"] = [
-        {f.name: getattr(member, f.name) for f in dataclasses.fields(Member)}
-        for member in notification.members
+        {name: getattr(member, name) for name in MEMBER_FIELDS} for member in notification.members
     ]
     for name in TIMES:
         value = payload[name]
@@ -156,9 +156,8 @@ def from_json(payload: Mapping[str, object]) -> Notification:
     """
     values = {key: value for key, value in payload.items() if key in STORED}
     members = cast("list[dict[str, object]]", values.get("members", []))
-    known = {f.name for f in dataclasses.fields(Member)}
     values["members"] = tuple(
-        Member(**{key: value for key, value in member.items() if key in known})  # pyright: ignore[reportArgumentType] - as below
+        Member(**{key: value for key, value in member.items() if key in MEMBER_FIELDS})  # pyright: ignore[reportArgumentType] - as below
         for member in members
     )
     for name in TIMES:

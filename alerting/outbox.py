@@ -80,7 +80,7 @@ _LEASE = """
     UPDATE notification n
     SET leased_until = now() + $2, lease = $3, attempts = attempts + 1
     FROM picked WHERE n.id = picked.id
-    RETURNING n.id, n.channel, n.payload, n.attempts, n.dedup_key,
+    RETURNING n.id, n.channel, n.kind, n.payload, n.attempts, n.dedup_key,
               now() - n.created_at AS age
 """
 
@@ -92,7 +92,12 @@ _SETTLE = """
           next_attempt_at = now() + $5,
           finished_at = CASE WHEN $3 <> 'pending' THEN now() END
       WHERE id = $1 AND lease = $2
-      RETURNING id, attempts
+      RETURNING id, attempts, channel
+    ), counted AS (
+      INSERT INTO alert_send_count AS known (kind, outcome, sends)
+      SELECT coalesce((SELECT kind FROM channel c WHERE c.name = s.channel), 'removed'), $6, 1
+      FROM settled s
+      ON CONFLICT (kind, outcome) DO UPDATE SET sends = known.sends + 1
     )
     INSERT INTO notification_attempt (notification_id, attempt, outcome, error)
     SELECT id, attempts, $6, $4 FROM settled
@@ -107,6 +112,7 @@ class Leased:
     id: int
     lease: uuid.UUID
     channel: str
+    kind: str
     payload: Mapping[str, object]
     attempts: int
     dedup_key: str
@@ -293,6 +299,7 @@ class Outbox:
             delay_s = backoff.honoured(nth, server_delay_s)
             is_final = (
                 isinstance(failure, errors.Permanent)
+                or leased.kind == Kind.TEST  # whoever waits for it wants to know now
                 or leased.attempts >= MAX_ATTEMPTS
                 or leased.age + timedelta(seconds=delay_s) >= MAX_AGE
             )

@@ -63,6 +63,8 @@ _NOTIFICATION_COLUMNS = (
     *("payload", "next_attempt_at"),
 )
 ROWS_AT_ONCE = 5_000
+_MADE = {"phase", "severity", "told_severity", "acknowledged", "flips"}
+_SAME = tuple(f.name for f in dataclasses.fields(states.AlertState) if f.name not in _MADE)
 NO_CHANNEL = Decision(verdict=Verdict.NO_CHANNEL, reason="no channel is enabled for it")
 
 
@@ -257,15 +259,13 @@ async def save_heartbeat(
 
 def _alert(row: Mapping[str, object]) -> Alert:
     """Make an alert of a row."""
-    severities = {"severity", "told_severity"}
-    names = {f.name for f in dataclasses.fields(states.AlertState)} - severities
-    known = {key: value for key, value in row.items() if key in names}
-    known["flips"] = tuple(cast("list[datetime]", row["flips"]))
+    known = {key: row[key] for key in _SAME}
     state = states.AlertState(
         phase=states.Phase(cast("str", row["state"])),
         severity=_severity(row["severity"]),
         told_severity=_severity(row["told_severity"]),
         acknowledged=row["acknowledged_at"] is not None,
+        flips=tuple(cast("list[datetime]", row["flips"])),
         **known,  # pyright: ignore[reportArgumentType] - columns of the same names and types
     )
     series = Series.of(

@@ -39,7 +39,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """Higher is worse."""
-        return tuple(Severity).index(self)
+        return _RANKS[self]
+
+
+_RANKS: Mapping[Severity, int] = MappingProxyType({each: n for n, each in enumerate(Severity)})
 
 
 class NoDataPolicy(StrEnum):

@@ -40,8 +40,9 @@ _TAKE = """
 _FINISH = """
     UPDATE alert_work
     SET worker = NULL, leased_until = NULL, last_at = now(), due_at = now() + $3,
-        took_ms = extract(epoch FROM clock_timestamp() - now()) * 1000,
+        took_ms = t.ms, spent_ms = spent_ms + t.ms, runs = runs + 1, rules = $4, findings = $5,
         servers = (SELECT count(*) FROM server WHERE status <> 'stopped')
+    FROM (SELECT extract(epoch FROM clock_timestamp() - now()) * 1000 AS ms) t
     WHERE key = $1 AND worker = $2
     RETURNING true
 """
@@ -59,14 +60,19 @@ class Work:
     worker: uuid.UUID
     interval_s: float
 
-    async def finish(self, connection: Connection) -> None:
+    async def finish(self, connection: Connection, *, rules: int, findings: int) -> None:
         """Give it back, to be done again after an interval; in the transaction of its results.
+
+        Args:
+            connection: in that transaction.
+            rules: how many were evaluated.
+            findings: how many series had something to say.
 
         Raises:
             LeaseLost: it took too long, and another worker has it.
         """
         interval = timedelta(seconds=self.interval_s)
-        if not await connection.fetchval(_FINISH, self.key, self.worker, interval):
+        if not await connection.fetchval(_FINISH, self.key, self.worker, interval, rules, findings):
             raise LeaseLost
 
 

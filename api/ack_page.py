@@ -7,7 +7,8 @@ page needs no key, for the token is one; it loads nothing and may not be framed.
 from __future__ import annotations
 
 import html
-import os
+from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,16 +20,19 @@ from starlette.responses import HTMLResponse, Response
 
 from alerting import acknowledging, links, notifications
 from alerting.notifiers import rendering
+from api import secret_keys
 from hostpulse import clock, errors
-from storage import database, location, secrets
+from storage import database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from alerting.notifications import Notification
     from collector_gateway.services import Services
+    from storage import secrets
 
 BODY_MAX_BYTES = 4096
+NAMED_MAX = 30
 WHO_DEFAULT = "link"
 HEADERS = {
     "Cache-Control": "no-store",
@@ -45,21 +49,36 @@ _WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """A message that went out at a moment, and the alerts that it speaks of."""
+
+    message: Notification
+    alert_ids: Sequence[int]
+    at: datetime
+
+
 def router(services: Services) -> APIRouter:
     """Make the routes."""
     routes = APIRouter()
 
-    async def find(token: str) -> Notification:
-        """Return the message that a token came with."""
+    async def find(token: str) -> _Told:
+        """Return the message that a token came with, and of which alerts it speaks."""
         now = datetime.fromtimestamp(services.clock.wall_ns() / clock.NS_PER_S, UTC)
         key = links.read(_box(), token, now)
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
-            payload = await connection.fetchval(
-                "SELECT payload FROM notification WHERE dedup_key = $1 ORDER BY id LIMIT 1", key
+            row = await connection.fetchrow(
+                "SELECT payload, alert_id, alert_ids, created_at FROM notification"
+                " WHERE dedup_key = $1 ORDER BY id LIMIT 1",
+                key,
             )
-        if payload is None:
+        if row is None:
             raise links.UnusableLink
-        return notifications.from_json(payload)
+        return _Told(
+            message=notifications.from_json(row["payload"]),
+            alert_ids=row["alert_ids"] or [row["alert_id"]],
+            at=row["created_at"],
+        )
 
     async def get_page(request: Request) -> Response:
         """Show what would be acknowledged."""
@@ -71,7 +90,8 @@ def router(services: Services) -> APIRouter:
             '<form method="post"><label>Your name <input name="who" maxlength="60"></label> '
             "<button>Acknowledge</button></form>"
         )
-        return _page(rendering.title(told), [rendering.sentence(told)], form=form)
+        message = told.message
+        return _page(rendering.title(message), [rendering.sentence(message)], form=form)
 
     async def post_page(request: Request) -> Response:
         """Acknowledge every alert of the message that is still firing as it was then."""
@@ -81,9 +101,10 @@ def router(services: Services) -> APIRouter:
             return _page("Not valid", [str(error)], status=HTTPStatus.GONE)
         who = await _who(request)
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
-            answers = await acknowledging.acknowledge_all(connection, _firings(told), who=who)
-        lines = [f"Alert {number} {_WORDS[answer]}." for number, answer in answers.items()]
-        return _page(rendering.title(told), lines or ["There was nothing to acknowledge."])
+            answers = await acknowledging.acknowledge_all(
+                connection, _firings(told), who=who, begun_by=told.at
+            )
+        return _page(rendering.title(told.message), _outcome(answers))
 
     path = f"{links.PATH}{{token}}"
     routes.add_api_route(path, get_page, include_in_schema=False)
@@ -92,26 +113,33 @@ def router(services: Services) -> APIRouter:
 
 
 def _box() -> secrets.SecretBox:
-    """Return the keys of this installation; they are not made here.
+    """Return the keys of this installation.
 
     Raises:
         UnusableLink: there are none.
     """
     try:
-        directory = location.data_dir()
-        made = os.environ.get(secrets.VARIABLE) or (directory / secrets.FILE_NAME).exists()
-        if not made:
-            raise links.UnusableLink("This gateway has no keys to check links with.")
-        return secrets.SecretBox.load(os.environ, directory)
-    except (errors.ConfigError, OSError) as error:
+        return secret_keys.find()
+    except errors.ConfigError as error:
         raise links.UnusableLink("This gateway has no keys to check links with.") from error
 
 
-def _firings(told: Notification) -> list[tuple[int, int]]:
-    """Return the firings that a message named."""
-    if told.members:
-        return [(each.alert_id, each.firing_number) for each in told.members]
-    return [] if told.alert_id is None else [(told.alert_id, told.firing_number)]
+def _firings(told: _Told) -> dict[int, int | None]:
+    """Return the firings that a message spoke of; it names only the first of many by number."""
+    numbers = {each.alert_id: each.firing_number for each in told.message.members}
+    if told.message.alert_id is not None:
+        numbers[told.message.alert_id] = told.message.firing_number
+    return {each: numbers.get(each) for each in told.alert_ids}
+
+
+def _outcome(answers: Mapping[int, acknowledging.Answer]) -> list[str]:
+    """Say what became of each alert, or of how many."""
+    if len(answers) <= NAMED_MAX:
+        return [f"Alert {number} {_WORDS[answer]}." for number, answer in answers.items()]
+    counts = Counter(answers.values())
+    return [f"Of {len(answers)} alerts:"] + [
+        f"{count} {_WORDS[answer]}." for answer, count in counts.most_common()
+    ]
 
 
 async def _who(request: Request) -> str:

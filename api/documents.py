@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerting import alert_log
 from storage import keys, reading
 
 _TEXT = {"type": "string"}
@@ -95,6 +96,37 @@ POST_KEY = _body(
     required=("role",),
 )
 ROTATE_KEY = _body({"grace": {"type": ["string", "number"], "description": "0s to 30d"}})
+
+_LIMIT = {
+    **_parameter("limit", "At most so many, up to 1000; without it 200."),
+    "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
+}
+_OF_SERVER = _parameter("server", "Only of the server of this name.")
+_OF_RULE = _parameter("rule", "Only of the rule of this name.")
+
+GET_ALERTS: dict[str, object] = {
+    "parameters": [
+        {
+            **_parameter("state", "In this state; may be repeated. Without it: what is wrong now."),
+            "schema": {"type": "string", "enum": list(alert_log.STATES)},
+        },
+        _OF_SERVER,
+        _OF_RULE,
+        _parameter("since", "Only what changed then or later, RFC 3339 with an offset."),
+        _LIMIT,
+    ]
+}
+
+GET_ALERT_HISTORY: dict[str, object] = {
+    "parameters": [
+        _OF_SERVER,
+        _OF_RULE,
+        _parameter("alert", "Only of the alert of this number."),
+        _parameter("since", "Only changes of then or later, RFC 3339 with an offset."),
+        _parameter("before", "Only changes before the one of this id: the next page."),
+        _LIMIT,
+    ]
+}
 
 POST_METRICS: dict[str, object] = {
     "parameters": [

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access
+from api import access, alert_metrics
 from collector_gateway.services import Readiness
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ def router(services: Services) -> APIRouter:
         )
 
     async def get_own_metrics(request: Request) -> Response:
-        """Return what the gateway counts, in Prometheus' text format."""
+        """Return what this gateway and all alert workers count, in Prometheus' text format."""
         access.require_reader(request)
         content = prometheus_client.generate_latest(services.registry)
+        content += await alert_metrics.render(services.query_pool)
         return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     for path, route in (("/healthz", get_health), ("/readyz", get_readiness)):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+import asyncpg
 from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from alerting import rule_changes, rule_files
-from api import access, bodies, problems
+from alerting import backtest, parsing, rule_changes, rule_files
+from api import access, bodies, problems, times
 from hostpulse import errors
 from storage import database
 
@@ -21,10 +23,19 @@ if TYPE_CHECKING:
 
     from collector_gateway.services import Services
 
+NO_RULE = "there is no rule of this name"
+DAY_S = 86_400
+TESTS_AT_ONCE = 1
+TEST_MAX_S = 30.0
+TEST_KEYS = ("since", "thresholds")
+SINCE_DEFAULT = "7d"
+EPISODES_MAX = 500
+
 
 def router(services: Services) -> APIRouter:
     """Make the routes."""
     routes = APIRouter()
+    tests = asyncio.Semaphore(TESTS_AT_ONCE)
 
     async def get_rules(request: Request) -> Response:
         """Return all rules by name."""
@@ -39,7 +50,7 @@ def router(services: Services) -> APIRouter:
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
             row = await connection.fetchrow("SELECT * FROM alert_rule WHERE name = $1", name)
         if row is None:
-            raise problems.Problem(HTTPStatus.NOT_FOUND, "there is no rule of this name")
+            raise problems.Problem(HTTPStatus.NOT_FOUND, NO_RULE)
         return JSONResponse(_show(dict(row)))
 
     async def put_rule(request: Request, name: str) -> Response:
@@ -72,9 +83,49 @@ def router(services: Services) -> APIRouter:
             }
         )
 
+    async def test_rule(request: Request, name: str) -> Response:
+        """Say what a rule would have done with the stored samples."""
+        access.require_reader(request)
+        body = await bodies.read_json(request)
+        try:
+            back, thresholds = _read_test(body)
+        except errors.ConfigError as error:
+            raise refusal(error) from error
+        if tests.locked():
+            detail = "another rule is being tested: try again, or use `hostpulse rule test`"
+            headers = {"Retry-After": f"{TEST_MAX_S:.0f}"}
+            raise problems.Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers)
+        try:
+            async with (
+                tests,
+                asyncio.timeout(TEST_MAX_S),
+                services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection,
+            ):
+                row = await connection.fetchrow("SELECT * FROM alert_rule WHERE name = $1", name)
+                if row is None:
+                    raise problems.Problem(HTTPStatus.NOT_FOUND, NO_RULE)
+                end = datetime.now(UTC)
+                report = await backtest.run(
+                    connection,
+                    parsing.parse(dict(row)),
+                    start=end - back,
+                    end=end,
+                    thresholds=thresholds,
+                )
+        except errors.ConfigError as error:
+            raise refusal(error) from error
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            detail = (
+                f"this takes longer than {TEST_MAX_S:g} s: ask for less, or use"
+                " `hostpulse rule test`, which has no limit"
+            )
+            raise problems.Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail) from error
+        return JSONResponse(times.in_json(backtest.to_json(report, episodes_max=EPISODES_MAX)))
+
     routes.add_api_route("/api/v1/rules", get_rules)
     routes.add_api_route("/api/v1/rules/{name}", get_rule)
     routes.add_api_route("/api/v1/rules/{name}", put_rule, methods=["PUT"])
+    routes.add_api_route("/api/v1/rules/{name}/test", test_rule, methods=["POST"])
     return routes
 
 
@@ -85,6 +136,23 @@ def refusal(error: errors.ConfigError) -> problems.Problem:
         str(error)[:500],
         errors=[problems.wrong(error.field, expected=error.expectation, got=error.value)],
     )
+
+
+def _read_test(raw: object) -> tuple[timedelta, list[float] | None]:
+    """Read `{"since": "7d", "thresholds": [80, 90]}`; both may be left out."""
+    if not isinstance(raw, dict):
+        raise errors.ConfigError("body", expectation="an object", value=raw)
+    body = cast("Mapping[str, object]", raw)
+    for key in body:
+        if key not in TEST_KEYS:
+            expectation = f"made of {', '.join(TEST_KEYS)}"
+            raise errors.ConfigError("body", expectation=expectation, value=key)
+    back_s = rule_files.duration_s("since", body.get("since", SINCE_DEFAULT))
+    if not 0 < back_s <= backtest.SINCE_MAX_S:
+        expectation = f"up to {backtest.SINCE_MAX_S / DAY_S:g}d"
+        raise errors.ConfigError("since", expectation=expectation, value=body.get("since"))
+    given = body.get("thresholds")
+    return timedelta(seconds=back_s), None if given is None else backtest.read_thresholds(given)
 
 
 def _show(row: Mapping[str, object]) -> dict[str, object]:

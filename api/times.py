@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from storage.reading import MAX_STEP_S, MIN_STEP_S
 
@@ -48,3 +50,14 @@ def parse_step(text: str) -> int | None:
 def format_time(moment: datetime) -> str:
     """Write a UTC time; a fraction only where there is one."""
     return moment.isoformat()[:-6] + "Z"
+
+
+def in_json(value: object) -> object:
+    """Return a value with its moments written as text, however deep they are."""
+    if isinstance(value, datetime):
+        return format_time(value.astimezone(UTC))
+    if isinstance(value, Mapping):
+        return {key: in_json(each) for key, each in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [in_json(each) for each in cast("Sequence[object]", value)]
+    return value

@@ -3,7 +3,8 @@
     python -m bench.alerts [servers] [--breaching SHARE] [--cycles N]
 
 Fills the last 15 minutes of an embedded PostgreSQL with samples of all the families that rules look
-at, 10 s apart (disk_usage 60 s, two mounts, devices and interfaces each), and runs cycles. With
+at, 10 s apart (disk_usage 60 s, two mounts, devices and interfaces each), and runs cycles; what
+fires is told to a webhook in one message, and to PagerDuty in one message for each alert. With
 HOSTPULSE_DATABASE_URL it fills that database instead: it must be empty, and migrated.
 """
 
@@ -81,6 +82,11 @@ async def fill(connection: database.Connection, servers: int, breaching: int) ->
             timeout=600,
         )
         rows += int(done.split()[-1])
+    # One that gets a message for many alerts, and one that gets each by itself.
+    await connection.execute(
+        "INSERT INTO channel (name, kind, config, secret_env)"
+        " VALUES ('ops', 'webhook', '{}', 'NOT_SET'), ('pager', 'pagerduty', '{}', 'NOT_SET')"
+    )
     await connection.execute("ANALYZE")
     return rows
 

@@ -12,14 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
 import random
-import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,18 +21,20 @@ from pathlib import Path
 import psutil
 
 from agent import batches, uplink
+from agent.buffer import BufferBounds
+from agent.collectors import CollectorSettings
+from agent.configuration import Configuration
 from agent.counters import Counters
 from agent.health import ClockOffset
 from agent.identity import Identity
+from agent.plan import Plan
 from agent.settings import ApiKey
 from agent.spool_buffer import SpoolBuffer
-from bench.ingest import cpu_s, free_port, prepare, wait_for
+from bench import databases, gateways
 from bench.ticks import full_tick
 from hostpulse.clock import NS_PER_S, SystemClock
 from hostpulse.v1 import telemetry_pb2 as pb
-from migrations import run
 from storage import database
-from storage.embedded import EmbeddedPostgres
 
 INTERVAL_S = 10
 BEFORE, NOW = b"the boot before!", b"and the boot now"
@@ -81,10 +77,16 @@ class Agent:
                 server_name=f"host-{number}",
                 api_key=ApiKey(key),
                 tls=None,
-                intervals_s={pb.FAMILY_CPU: float(INTERVAL_S)},
             ),
             identity=Identity(machine_id=f"m{number}", boot_id=NOW, host=pb.HostFacts()),
             buffer=self.buffer,
+            configuration=Configuration(
+                Plan(
+                    intervals_s={pb.FAMILY_CPU: float(INTERVAL_S)},
+                    collectors=CollectorSettings(),
+                    spool=BufferBounds(),
+                )
+            ),
             numbering=self.numbering,
             counters=Counters(),
             offset=ClockOffset(self.clock),
@@ -123,56 +125,21 @@ class Agent:
             await asyncio.sleep(INTERVAL_S)
 
 
-async def measure(options: argparse.Namespace, root: Path) -> None:
-    server = EmbeddedPostgres(root / "db", port=free_port())
-    server.prepare()
-    postgres = subprocess.Popen(server.command(), **server.process_options())  # type: ignore[call-overload]
-    gateway: subprocess.Popen[bytes] | None = None
-    try:
-        await wait_for(server.url)
-        await asyncio.to_thread(run.upgrade, server.url)
-        key = await prepare(server.url)
-        address = f"127.0.0.1:{free_port()}"
-        gateway = subprocess.Popen(
-            [sys.executable, "-m", "cli", "gateway"],
-            env=os.environ
-            | {
-                "HOSTPULSE_DATABASE_URL": server.url,
-                "HOSTPULSE_GRPC_LISTEN": address,
-                "HOSTPULSE_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-                "HOSTPULSE_LOG_LEVEL": "warning",
-            },
-        )
-        begun = time.monotonic()
-        agents = [Agent(root, n, address, key, options.hours) for n in range(options.agents)]
-        print(f"spools filled in     {time.monotonic() - begun:.1f} s")
-        await wait_for_port(address)
-        await drain(agents, options.hours, psutil.Process(gateway.pid))
-        await compare(server.url, agents)
-    finally:
-        if gateway is not None:
-            gateway.send_signal(signal.SIGTERM)
-            gateway.wait(timeout=15)
-        postgres.send_signal(signal.SIGINT)
-        postgres.wait(timeout=30)
-
-
-async def wait_for_port(address: str) -> None:
-    """Return once somebody listens there; what agents wait for a starting gateway is no lag."""
-    host, _, port = address.rpartition(":")
-    async with asyncio.timeout(30):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(host, int(port))
-                writer.close()
-                return
-            await asyncio.sleep(0.1)
+async def measure(
+    options: argparse.Namespace, root: Path, dsn: str, served: gateways.Gateways
+) -> None:
+    (address,) = served.addresses
+    begun = time.monotonic()
+    agents = [Agent(root, n, address, served.key, options.hours) for n in range(options.agents)]
+    print(f"spools filled in     {time.monotonic() - begun:.1f} s")
+    await drain(agents, options.hours, served.processes[0])
+    await compare(dsn, agents)
 
 
 async def drain(agents: list[Agent], hours: float, gateway: psutil.Process) -> None:
     stop = asyncio.Event()
     total = sum(agent.backlog for agent in agents)
-    before_s, peak_bytes = cpu_s(gateway), 0
+    before_s, peak_bytes = gateways.cpu_s(gateway), 0
     begun = time.monotonic()
     tasks = [asyncio.create_task(agent.uplink.run(stop)) for agent in agents]
     tasks += [
@@ -184,7 +151,7 @@ async def drain(agents: list[Agent], hours: float, gateway: psutil.Process) -> N
         peak_bytes = max(peak_bytes, gateway.memory_info().rss)
     took_s = time.monotonic() - begun
     lags_s = sorted(lag for agent in agents for lag in agent.buffer.lags_s)
-    used_s = cpu_s(gateway) - before_s
+    used_s = gateways.cpu_s(gateway) - before_s
     stop.set()
     for task in tasks[len(agents) :]:
         task.cancel()
@@ -218,12 +185,12 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=50)
     parser.add_argument("--hours", type=float, default=6.0)
     options = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="hostpulse-bench-"))
-    root.chmod(0o711)
-    try:
-        asyncio.run(measure(options, root))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="hostpulse-bench-") as root,
+        databases.embedded() as dsn,
+        gateways.running(dsn) as served,
+    ):
+        asyncio.run(measure(options, Path(root), dsn, served))
 
 
 if __name__ == "__main__":

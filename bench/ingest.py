@@ -12,226 +12,195 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
+from functools import partial
 
-import asyncpg
-import grpc
-import psutil
-
+from bench import databases, gateways, streams
 from bench.ticks import count_values, full_tick
 from hostpulse.v1 import telemetry_pb2 as pb
-from migrations import run
-from storage import database, keys, maintenance
-from storage.embedded import EmbeddedPostgres
 
 STREAM = "/hostpulse.v1.TelemetryService/Stream"
-STREAMS_PER_CHANNEL = 50
+STREAMS_PER_CONNECTION = 50
 WINDOW = 8  # unacked ticks of a stream when sending as fast as possible
+PACE_S = 0.005
+ENDS_WITHIN_S = 20.0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class Agent:
+    """One stream that sends prepared ticks and times their acks."""
 
+    def __init__(self, number: int, connection: streams.Connection, key: str) -> None:
+        self.number = number
+        self.boot_id = number.to_bytes(16, "big")
+        self.connection = connection
+        self.stream = connection.open(STREAM, authorization=f"Bearer {key}")
+        self.sent_s: dict[int, float] = {}
+        self.seq = 0
 
-class Load:
-    """Streams that send prepared ticks and time their acks."""
-
-    def __init__(self, addresses: list[str], key: str, *, streams: int, rate: float) -> None:
-        self.addresses = addresses
-        self.key = key
-        self.streams = streams
-        self.rate = rate
-        self.latencies_s: list[float] = []
-        self.sent = 0
-        self.acked = 0
-        chance = random.Random(1)
-        self.ticks = [full_tick(chance) for _ in range(64)]
-        self.values = count_values(self.ticks[0])
-        self.stop = asyncio.Event()
-
-    async def run(self, seconds: float) -> float:
-        """Send for so long; return the seconds from the first tick to the last ack."""
-        channels = [
-            grpc.aio.insecure_channel(
-                self.addresses[i % len(self.addresses)], options=[("bench", i)]
-            )
-            for i in range((self.streams + STREAMS_PER_CHANNEL - 1) // STREAMS_PER_CHANNEL)
-        ]
-        opened = [asyncio.Event() for _ in range(self.streams)]
-        tasks = [
-            asyncio.create_task(self._stream(channels[i // STREAMS_PER_CHANNEL], i, opened[i]))
-            for i in range(self.streams)
-        ]
-        for event in opened:
-            await event.wait()
-        started = time.monotonic()
-        self.go = started
-        self.ready.set()
-        await asyncio.sleep(seconds)
-        self.stop.set()
-        await asyncio.gather(*tasks)
-        elapsed = time.monotonic() - started
-        for channel in channels:
-            await channel.close()
-        return elapsed
-
-    ready: asyncio.Event
-
-    async def _stream(self, channel: grpc.aio.Channel, number: int, opened: asyncio.Event) -> None:
-        call = channel.stream_stream(STREAM)(metadata=(("authorization", f"Bearer {self.key}"),))
-        boot = number.to_bytes(16, "big")
+    def hello(self) -> None:
         hello = pb.Hello(
-            server_name=f"bench-{number}",
-            machine_id=f"m{number}",
-            boot_id=boot,
-            epoch=number + 1,
+            server_name=f"bench-{self.number}",
+            machine_id=f"m{self.number}",
+            boot_id=self.boot_id,
+            epoch=self.number + 1,
             time_unix_ns=time.time_ns(),
             monotonic_ns=time.monotonic_ns(),
         )
-        await call.write(pb.StreamRequest(hello=hello).SerializeToString())
-        assert pb.StreamResponse.FromString(await call.read()).HasField("welcome")
-        opened.set()
-        await self.ready.wait()
-        sent_at: dict[int, float] = {}
-        reader = asyncio.create_task(self._read(call, sent_at))
-        pause_s = self.streams / self.rate if self.rate else 0.0
-        due = self.go + random.random() * pause_s
-        seq = 0
-        while not self.stop.is_set():
+        self.connection.send(self.stream, pb.StreamRequest(hello=hello).SerializeToString())
+
+    def send(self, request: pb.StreamRequest) -> None:
+        """Send a prepared tick as one of this agent, taken now."""
+        self.seq += 1
+        batch = request.batch
+        batch.epoch, batch.seq, batch.boot_id = self.number + 1, self.seq, self.boot_id
+        batch.time_unix_ns = time.time_ns()
+        batch.monotonic_ns = batch.sent_monotonic_ns = time.monotonic_ns()
+        self.sent_s[self.seq] = time.monotonic()
+        self.connection.send(self.stream, request.SerializeToString())
+
+
+class Load:
+    """All agents: at a rate, in turn, or each as fast as its acks come back."""
+
+    def __init__(self, addresses: list[str], key: str, *, agents: int, rate: float) -> None:
+        self.addresses = addresses
+        self.key = key
+        self.count = agents
+        self.rate = rate
+        self.latencies_s: list[float] = []
+        self.sent = 0
+        self.lag_s = 0.0
+        chance = random.Random(1)
+        ticks = [full_tick(chance) for _ in range(64)]
+        self.values = count_values(ticks[0])
+        for tick in ticks:
+            tick.lane = pb.LANE_LIVE
+        self.requests = [pb.StreamRequest(batch=tick) for tick in ticks]
+        self.connections: list[streams.Connection] = []
+        self.agents: list[Agent] = []
+
+    async def run(self, seconds: float) -> float:
+        """Send for so long; return the seconds from the first tick to the last ack."""
+        self.welcomes, self.stopping = 0, False
+        await self._connect()
+        started = time.monotonic()
+        for agent in self.agents if not self.rate else ():
+            for _ in range(WINDOW):
+                self._send(agent)
+        while (now := time.monotonic()) < started + seconds:
             if self.rate:
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                due += pause_s
-            while len(sent_at) >= (WINDOW if not self.rate else 1000):
-                await asyncio.sleep(0.002)
-            seq += 1
-            batch = self.ticks[(seq + number) % len(self.ticks)]
-            batch.epoch, batch.seq, batch.lane = number + 1, seq, pb.LANE_LIVE
-            batch.boot_id = boot
-            batch.time_unix_ns = time.time_ns()
-            batch.monotonic_ns = batch.sent_monotonic_ns = time.monotonic_ns()
-            data = pb.StreamRequest(batch=batch).SerializeToString()
-            sent_at[seq] = time.monotonic()
-            await call.write(data)
-            self.sent += 1
-        deadline = time.monotonic() + 20
-        while sent_at and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        reader.cancel()
-        call.cancel()
+                for _ in range(int((now - started) * self.rate) - self.sent):
+                    self._send(self.agents[self.sent % self.count])
+            await self._pause()
+        self.stopping = True
+        while any(agent.sent_s for agent in self.agents):
+            assert time.monotonic() < started + seconds + ENDS_WITHIN_S, "acks are missing"
+            await self._pause()
+        elapsed = time.monotonic() - started
+        for connection in self.connections:
+            connection.close()
+        return elapsed
 
-    async def _read(self, call: grpc.aio.StreamStreamCall, sent_at: dict[int, float]) -> None:
-        while True:
-            data = await call.read()
-            if data is grpc.aio.EOF:
-                return
-            ack = pb.StreamResponse.FromString(data).ack
-            if ack.status == pb.BATCH_STATUS_COMMITTED:
-                self.latencies_s.append(time.monotonic() - sent_at.pop(ack.seq))
-                self.acked += 1
+    async def _connect(self) -> None:
+        """Open all streams and wait until each is welcome."""
+        loop = asyncio.get_running_loop()
+        for first in range(0, self.count, STREAMS_PER_CONNECTION):
+            address = self.addresses[len(self.connections) % len(self.addresses)]
+            host, _, port = address.partition(":")
+            by_stream: dict[int, Agent] = {}
+
+            def take(stream: int, data: bytes, by_stream: dict[int, Agent] = by_stream) -> None:
+                self._take(by_stream[stream], data)
+
+            make = partial(streams.Connection, take)
+            _, connection = await loop.create_connection(make, host, int(port))
+            self.connections.append(connection)
+            for number in range(first, min(first + STREAMS_PER_CONNECTION, self.count)):
+                agent = Agent(number, connection, self.key)
+                by_stream[agent.stream] = agent
+                self.agents.append(agent)
+                agent.hello()
+        while self.welcomes < self.count:
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Let acks come in, and see that no connection has failed."""
+        due_s = time.monotonic() + PACE_S
+        await asyncio.sleep(PACE_S)
+        self.lag_s = max(self.lag_s, time.monotonic() - due_s)
+        for connection in self.connections:
+            if connection.failure is not None:
+                raise connection.failure
+
+    def _send(self, agent: Agent) -> None:
+        agent.send(self.requests[self.sent % len(self.requests)])
+        self.sent += 1
+
+    def _take(self, agent: Agent, data: bytes) -> None:
+        response = pb.StreamResponse.FromString(data)
+        match response.WhichOneof("message"):
+            case "ack":
+                assert response.ack.status == pb.BATCH_STATUS_COMMITTED, response
+                self.latencies_s.append(time.monotonic() - agent.sent_s.pop(response.ack.seq))
+                if not self.rate and not self.stopping:
+                    self._send(agent)
+            case "welcome":
+                self.welcomes += 1
+            case _:
+                pass
 
 
-async def prepare(dsn: str) -> str:
-    connection = await database.connect(dsn, "bench", statement_timeout_s=60)
-    await maintenance.maintain(connection)
-    key = await keys.create(
-        connection, role=keys.Role.ADMIN, server_names=[], note=None, created_by="bench"
-    )
-    await connection.close()
-    return key
-
-
-async def wait_for(dsn: str) -> None:
-    for _ in range(200):
-        try:
-            await database.create_if_missing(dsn)
-            return
-        except (OSError, asyncpg.PostgresError):
-            await asyncio.sleep(0.05)
-
-
-def cpu_s(process: psutil.Process) -> float:
-    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return sum(t.user + t.system for t in times)
-
-
-async def measure(options: argparse.Namespace, root: Path) -> None:
-    server = EmbeddedPostgres(root / "data", port=free_port())
-    server.prepare()
-    postgres = subprocess.Popen(server.command(), **server.process_options())  # type: ignore[call-overload]
-    gateways: list[subprocess.Popen[bytes]] = []
-    try:
-        await wait_for(server.url)
-        await asyncio.to_thread(run.upgrade, server.url)
-        key = await prepare(server.url)
-        addresses = [f"127.0.0.1:{free_port()}" for _ in range(options.gateways)]
-        for address in addresses:
-            environment = os.environ | {
-                "HOSTPULSE_DATABASE_URL": server.url,
-                "HOSTPULSE_GRPC_LISTEN": address,
-                "HOSTPULSE_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-                "HOSTPULSE_LOG_LEVEL": "warning",
-            }
-            gateways.append(
-                subprocess.Popen([sys.executable, "-m", "cli", "gateway"], env=environment)
-            )
-        await asyncio.sleep(3)
-        load = Load(addresses, key, streams=options.streams, rate=options.ticks_per_s)
-        load.ready = asyncio.Event()
-        watched = {
-            "gateway": [psutil.Process(g.pid) for g in gateways],
-            "postgres": [psutil.Process(postgres.pid)],
-            "generator": [psutil.Process()],
-        }
-        before = {name: sum(map(cpu_s, processes)) for name, processes in watched.items()}
-        elapsed = await load.run(options.seconds)
+def measure(options: argparse.Namespace) -> None:
+    with databases.embedded() as dsn, gateways.running(dsn, options.gateways) as served:
+        load = Load(served.addresses, served.key, agents=options.streams, rate=options.ticks_per_s)
+        watched = {"gateway": served.processes, "postgres": [served.postgres]}
+        before = {name: sum(map(gateways.cpu_s, each)) for name, each in watched.items()}
+        own_s = time.process_time()
+        elapsed = asyncio.run(load.run(options.seconds))
         used = {
-            name: sum(map(cpu_s, processes)) - before[name] for name, processes in watched.items()
+            name: sum(map(gateways.cpu_s, each)) - before[name] for name, each in watched.items()
         }
-        print_result(load, elapsed, used, watched["gateway"])
-    finally:
-        for gateway in gateways:
-            gateway.send_signal(signal.SIGTERM)
-            gateway.wait(timeout=15)
-        postgres.send_signal(signal.SIGINT)
-        postgres.wait(timeout=30)
+        used["generator"] = time.process_time() - own_s
+        print_result(load, elapsed, used)
+        for metrics in served.metrics():
+            print_flushes(metrics)
+        memory_bytes = sum(process.memory_info().rss for process in served.processes)
+        print(f"memory gateway       {memory_bytes / 1e6:.0f} MB RSS")
 
 
-def print_result(
-    load: Load, elapsed: float, used: dict[str, float], gateways: list[psutil.Process]
-) -> None:
+def print_result(load: Load, elapsed: float, used: dict[str, float]) -> None:
     latencies = sorted(load.latencies_s)
-    millions = load.acked * load.values / 1e6
+    millions = len(latencies) * load.values / 1e6
     quantiles = statistics.quantiles(latencies, n=1000)
     print(f"full tick            {load.values} values")
-    print(f"acked                {load.acked} of {load.sent} ticks in {elapsed:.1f} s")
-    print(f"rate                 {load.acked / elapsed:.0f} ticks/s, durable")
+    print(f"acked                {len(latencies)} of {load.sent} ticks in {elapsed:.1f} s")
+    print(f"rate                 {len(latencies) / elapsed:.0f} ticks/s, durable")
     print(
         f"send to ack          p50 {quantiles[499] * 1000:.0f} ms, "
         f"p99 {quantiles[989] * 1000:.0f} ms, max {latencies[-1] * 1000:.0f} ms"
     )
-    for name in ("gateway", "postgres"):
+    print(f"generator was late   {load.lag_s * 1000:.0f} ms at most: its own part of the above")
+    for name in ("gateway", "postgres", "generator"):
         print(
             f"CPU {name:16} {used[name] / elapsed:.2f} cores, "
             f"{used[name] / millions:.2f} CPU-s per million values"
         )
     print(
-        f"CPU both             {(used['gateway'] + used['postgres']) / millions:.2f}"
+        f"CPU gateway+postgres {(used['gateway'] + used['postgres']) / millions:.2f}"
         " CPU-s per million values"
     )
-    memory = sum(p.memory_info().rss for p in gateways) / 1e6
-    print(f"memory gateway       {memory:.0f} MB RSS")
+
+
+def print_flushes(metrics: dict[str, float]) -> None:
+    flushes = metrics["hostpulse_flush_seconds_count"]
+    oldest_s = metrics["hostpulse_ingest_delay_seconds_sum"] / flushes
+    flush_s = metrics["hostpulse_flush_seconds_sum"] / flushes
+    print(
+        f"flushes              {flushes:.0f}, of {flush_s * 1000:.0f} ms; "
+        f"the oldest tick of each was stored {oldest_s * 1000:.0f} ms after it came"
+    )
 
 
 def main() -> None:
@@ -241,12 +210,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=400)
     parser.add_argument("--gateways", type=int, default=1)
     options = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="hostpulse-bench-"))
-    root.chmod(0o711)
-    try:
-        asyncio.run(measure(options, root))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    measure(options)
 
 
 if __name__ == "__main__":

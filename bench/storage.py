@@ -1,22 +1,27 @@
 """How many bytes a stored value takes, on readings of this machine.
 
-    python -m bench.storage [--ticks 600] [--servers 20] [--dsn postgresql://...]
+    python -m bench.storage [--recording FILE] [--servers 30] [--columns] [--dsn postgresql://...]
 
-Records real readings of this machine, a tick a second, the first half idle and the second half
-under load (a busy core, writes to a disk), then stores them as ticks of ten seconds for several
-servers, each beginning at another place of the recording. Counts every value that is not NULL, and
-all bytes of tables, indexes and TOAST. On TimescaleDB (give its DSN) before and after compression;
-without a DSN on the embedded PostgreSQL.
+Records real readings of this machine (once: with `--recording` they are kept), the first half as
+it is and the second half under load (busy cores, writes to a disk). Each reading spans ten seconds,
+as an agent's do: twenty sets of collectors take turns every half second, each keeps what it saw ten
+seconds before, and each makes a series of its own. Put one after the other these are 1 440 ticks,
+four hours: what a chunk has of a server. They are stored for several servers, each beginning at
+another place. Counts every value that is not NULL, and all bytes of tables, indexes and TOAST. On
+TimescaleDB (give its DSN) before and after compression; without a DSN on the embedded PostgreSQL.
+`--columns` says what each column of the compressed chunks takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from agent import collectors
 from bench.databases import embedded
@@ -26,16 +31,32 @@ from migrations import run
 from storage import catalog, database, engines
 
 TICK = timedelta(seconds=10)
+TICKS = 1440  # of a server in a chunk of four hours
+SETS = 20  # of collectors, that take turns within ten seconds
 LOAD = """
-import os, tempfile, time
+import os, random, tempfile, time
 end = time.monotonic() + float({seconds})
 with tempfile.TemporaryFile() as file:
     while time.monotonic() < end:
-        sum(i * i for i in range(200_000))
-        file.seek(0)
-        file.write(os.urandom(1 << 20))
-        file.flush()
-        os.fsync(file.fileno())
+        for _ in range(random.randint(1, 60)):
+            sum(i * i for i in range(200_000))
+            file.seek(0)
+            file.write(os.urandom(random.randint(1, 1 << 20)))
+            file.flush()
+            os.fsync(file.fileno())
+        time.sleep(random.expovariate(1))
+"""
+COLUMNS_SHOWN = 40
+COMPRESSED_CHUNKS = """
+SELECT c.hypertable_name AS relation, s.compress_relid::regclass::text AS name
+FROM _timescaledb_catalog.compression_settings s
+JOIN timescaledb_information.chunks c
+  ON format('%I.%I', c.chunk_schema, c.chunk_name)::regclass = s.relid
+WHERE s.compress_relid IS NOT NULL AND c.hypertable_name = ANY($1)
+"""
+COLUMNS = """
+SELECT quote_ident(attname) FROM pg_attribute
+WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 SIZES = {
     "postgres": "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('{0}')",
@@ -43,37 +64,57 @@ SIZES = {
 }
 
 
-def record(ticks: int) -> list[pb.MetricBatch]:
-    """Read this machine once a second, under load in the second half."""
-    readers = collectors.build(collectors.CollectorSettings())
-    recorded: list[pb.MetricBatch] = []
+def record() -> list[pb.MetricBatch]:
+    """Read this machine for twelve minutes, under load in the second half."""
+    sets = [collectors.build(collectors.CollectorSettings()) for _ in range(SETS)]
+    recorded: list[list[pb.MetricBatch]] = [[] for _ in sets]
+    begin = time.monotonic()
     load: subprocess.Popen[bytes] | None = None
-    for number in range(ticks + 1):
-        due = time.monotonic() + 1.0
-        if number == ticks // 2:
-            seconds = ticks - number + 1
-            load = subprocess.Popen([sys.executable, "-c", LOAD.format(seconds=seconds)])
-        batch = pb.MetricBatch()
-        for reader in readers:
-            name = pb.Family.Name(reader.family).removeprefix("FAMILY_").lower()
-            samples = reader.collect()
-            if pb.MetricBatch.DESCRIPTOR.fields_by_name[name].is_repeated:
-                getattr(batch, name).extend(samples)
-            elif samples:
-                getattr(batch, name).CopyFrom(samples[0])
-        if number:  # the first reading has no rates
-            recorded.append(batch)
+    for number in range(TICKS + SETS):
+        due = begin + number * TICK.total_seconds() / SETS
         time.sleep(max(0.0, due - time.monotonic()))
+        if number == TICKS // 2:
+            seconds = (TICKS // 2 + SETS) * TICK.total_seconds() / SETS
+            load = subprocess.Popen([sys.executable, "-c", LOAD.format(seconds=seconds)])
+        batch = read(sets[number % SETS])
+        if number >= SETS:  # the first reading has no rates
+            recorded[number % SETS].append(batch)
     if load is not None:
-        load.wait(timeout=30)
-    return recorded
+        load.wait(timeout=120)
+    return [batch for series in recorded for batch in series]
+
+
+def read(readers: tuple[collectors.Collector, ...]) -> pb.MetricBatch:
+    """Read every family once."""
+    batch = pb.MetricBatch()
+    for reader in readers:
+        name = pb.Family.Name(reader.family).removeprefix("FAMILY_").lower()
+        samples = reader.collect()
+        if pb.MetricBatch.DESCRIPTOR.fields_by_name[name].is_repeated:
+            getattr(batch, name).extend(samples)
+        elif samples:
+            getattr(batch, name).CopyFrom(samples[0])
+    return batch
+
+
+def load(file: Path) -> list[pb.MetricBatch]:
+    """Read a recording: one batch a line, in base 64."""
+    return [pb.MetricBatch.FromString(base64.b64decode(line)) for line in file.open("rb")]
+
+
+def save(file: Path, recorded: list[pb.MetricBatch]) -> None:
+    """Keep a recording."""
+    with file.open("wb") as target:
+        target.writelines(base64.b64encode(b.SerializeToString()) + b"\n" for b in recorded)
 
 
 async def store(
     connection: database.Connection, recorded: list[pb.MetricBatch], *, servers: int
 ) -> dict[str, int]:
     """Store the recording for each server; return how many values went into each table."""
-    begin = datetime.now(UTC) - timedelta(hours=30) - TICK * len(recorded)
+    chunk = timedelta(hours=4).total_seconds()
+    newest = (datetime.now(UTC) - timedelta(hours=30)).timestamp()
+    begin = datetime.fromtimestamp(newest // chunk * chunk, UTC) - TICK * len(recorded)
     values = dict.fromkeys(catalog.TABLES, 0)
     for server_id in range(1, servers + 1):
         shift = server_id * len(recorded) // servers
@@ -115,7 +156,26 @@ async def measure(dsn: str, options: argparse.Namespace, recorded: list[pb.Metri
         for table in catalog.TABLES:
             await connection.execute(f"SELECT compress_chunk(c) FROM show_chunks('{table}') c")
         await report(connection, engine.name, values, "compressed")
+        if options.columns:
+            await report_columns(connection)
     await connection.close()
+
+
+async def report_columns(connection: database.Connection) -> None:
+    """Print what each column of the compressed chunks takes, the dearest first."""
+    lines: list[tuple[int, str]] = []
+    for chunk in await connection.fetch(COMPRESSED_CHUNKS, list(catalog.TABLES)):
+        names = [row[0] for row in await connection.fetch(COLUMNS, chunk["name"])]
+        sizes = ", ".join(f"coalesce(sum(pg_column_size(c.{name})), 0)" for name in names)
+        row = await connection.fetchrow(f"SELECT {sizes} FROM {chunk['name']} c")
+        assert row is not None
+        lines += [
+            (size, f"{chunk['relation']}.{name}") for name, size in zip(names, row, strict=True)
+        ]
+    total = sum(size for size, _ in lines)
+    print("\ncompressed, by column")
+    for size, name in sorted(lines, reverse=True)[:COLUMNS_SHOWN]:
+        print(f"  {name:36} {size / 1e6:8.3f} MB {size / total:6.1%}")
 
 
 async def report(
@@ -137,11 +197,17 @@ async def report(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ticks", type=int, default=600)
-    parser.add_argument("--servers", type=int, default=20)
+    parser.add_argument("--recording", type=Path, help="where readings are kept, or taken from")
+    parser.add_argument("--servers", type=int, default=30)
+    parser.add_argument("--columns", action="store_true", help="list compressed columns by size")
     parser.add_argument("--dsn", help="an empty database to use instead of the embedded one")
     options = parser.parse_args()
-    recorded = record(options.ticks)
+    if options.recording and options.recording.exists():
+        recorded = load(options.recording)
+    else:
+        recorded = record()
+    if options.recording:
+        save(options.recording, recorded)
     if options.dsn:
         asyncio.run(database.create_if_missing(options.dsn))
         run.upgrade(options.dsn)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from datetime import UTC, datetime
-from email.headerregistry import Address
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from alerting import channels, notifications, rules
-from alerting.notifiers import NOTIFIERS, email, pagerduty, slack, webhooks
+from alerting import channel_forms, channel_tests, channels
+from alerting.notifiers import NOTIFIERS, email, slack
 from cli.connection import actor, with_connection
 from hostpulse import errors
 from storage import audit, location, secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from storage.database import Connection
 
@@ -31,7 +29,6 @@ channels_app.add_typer(add_app, name="add")
 
 WRONG_INPUT = 2
 FAILED = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 Name = Annotated[str, typer.Argument(help="Letters, digits, dot, dash, underscore.")]
 
@@ -47,7 +44,7 @@ def list_channels(
             "name": each.name,
             "kind": each.kind,
             "config": dict(each.config),
-            "secret": _shown_secret(each),
+            "secret": channel_forms.where_secret_is(each),
             "enabled": each.enabled,
         }
         for each in found
@@ -80,13 +77,10 @@ def add_email(
     ] = None,
 ) -> None:
     """Send e-mails, through the server that HOSTPULSE_SMTP_URL of the alert worker names."""
-    for field, address in [*(("--to", each) for each in to), ("--from", sender)]:
-        if address is not None and not _is_address(address):
-            _refuse(f"{field} must be an e-mail address, got {address!r}")
     config: dict[str, object] = {"to": to}
     if sender is not None:
         config["from"] = sender
-    _add(channels.StoredChannel(name=name, kind="email", config=config))
+    _add("email", name, None, config)
 
 
 @add_app.command("discord")
@@ -99,7 +93,7 @@ def add_discord(
     ],
 ) -> None:
     """Post to a Discord channel by incoming webhook."""
-    _add_secret("discord", name, url, webhooks.check_url)
+    _add("discord", name, url)
 
 
 @add_app.command("slack")
@@ -123,9 +117,11 @@ def add_slack(
     if token is not None:
         if not channel:
             _refuse("--channel must be given with --token")
-        _add_secret("slack", name, token, _check_token, {"channel": channel})
+        if not token.startswith((*slack.TOKEN_PREFIXES, secrets.ENV_PREFIX)):
+            _refuse("--token must be a bot's token (xoxb-…), or env:NAME")
+        _add("slack", name, token, {"channel": channel}, option="--token")
     elif url is not None:
-        _add_secret("slack", name, url, webhooks.check_url)
+        _add("slack", name, url)
 
 
 @add_app.command("pagerduty")
@@ -137,7 +133,7 @@ def add_pagerduty(
     ],
 ) -> None:
     """Open, and close, PagerDuty incidents."""
-    _add_secret("pagerduty", name, key, _check_routing_key)
+    _add("pagerduty", name, key, option="--key")
 
 
 @add_app.command("webhook")
@@ -153,8 +149,7 @@ def add_webhook(
     """Post signed JSON to any address."""
     if key is not None and (" " in key or url.startswith(secrets.ENV_PREFIX)):
         _refuse('--key must be without blanks, and inside of the variable with env: ("key url")')
-    text = f"{key} {url}" if key else url
-    _add_secret("webhook", name, text, lambda each: webhooks.check_url(each.rpartition(" ")[2]))
+    _add("webhook", name, f"{key} {url}" if key else url)
 
 
 @channels_app.command("test")
@@ -171,16 +166,32 @@ def test_channel(name: Name) -> None:
 @channels_app.command("remove")
 def remove_channel(name: Name) -> None:
     """Forget a channel; what is still to be sent there is given up."""
-    if not asyncio.run(with_connection(lambda opened: _remove(opened, name))):
+    try:
+        removed = asyncio.run(with_connection(lambda opened: _remove(opened, name)))
+    except errors.ConfigError as error:
+        _refuse(str(error))
+    if not removed:
         _refuse(f"channel must be one of `hostpulse channel list`, got {name!r}")
     typer.echo(f"{name} is removed")
 
 
-def _add(channel: channels.StoredChannel) -> None:
-    """Store a channel, or refuse its name."""
-    if not NAME.fullmatch(channel.name):
-        expectation = "1 to 63 letters, digits, dots, dashes or underscores"
-        _refuse(f"name must be {expectation}, got {channel.name!r}")
+def _add(
+    kind: str,
+    name: str,
+    secret: str | None,
+    config: Mapping[str, object] | None = None,
+    *,
+    option: str = "--url",
+) -> None:
+    """Store a channel whose secret is given, to be encrypted, or named as a variable."""
+    try:
+        channel = channel_forms.read(
+            name=name, kind=kind, config=config or {}, secret=secret, box=_box
+        )
+    except errors.ConfigError as error:
+        named = {"secret": option, "config.to": "--to", "config.from": "--from"}
+        field = named.get(error.field, error.field)
+        _refuse(str(errors.ConfigError(field, expectation=error.expectation, value=error.value)))
     if not asyncio.run(with_connection(lambda opened: _store(opened, channel))):
         _refuse(f"name must be new, got {channel.name!r}, which exists")
     typer.echo(f"{channel.name} is added; try it with: hostpulse channel test {channel.name}")
@@ -207,61 +218,9 @@ async def _remove(opened: Connection, name: str) -> bool:
     return removed
 
 
-def _add_secret(
-    kind: str,
-    name: str,
-    secret: str,
-    check: Callable[[str], None],
-    config: Mapping[str, object] | None = None,
-) -> None:
-    """Store a channel whose secret is given, to be encrypted, or named as a variable."""
-    settings = dict(config or {})
-    if secret.startswith(secrets.ENV_PREFIX):
-        variable = secret.removeprefix(secrets.ENV_PREFIX)
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
-            _refuse(f"the secret must be env: and the name of a variable, got {secret!r}")
-        _add(channels.StoredChannel(name=name, kind=kind, config=settings, secret_env=variable))
-        return
-    try:
-        check(secret)
-        stored = _box().encrypt(secret)
-    except errors.ConfigError as error:
-        _refuse(str(error))
-    _add(channels.StoredChannel(name=name, kind=kind, config=settings, secret=stored))
-
-
-def _check_token(token: str) -> None:
-    """Refuse what is no bot's token."""
-    if not token.startswith(slack.TOKEN_PREFIXES):
-        raise errors.ConfigError("token", expectation="a bot's token (xoxb-…)", value="***")
-
-
-def _check_routing_key(key: str) -> None:
-    """Refuse what is no routing key."""
-    if not pagerduty.ROUTING_KEY.fullmatch(key):
-        expectation = "32 letters and digits"
-        raise errors.ConfigError("key", expectation=expectation, value="***")
-
-
 def _box() -> secrets.SecretBox:
     """Return the keys that this installation encrypts with."""
     return secrets.SecretBox.load(os.environ, location.data_dir())
-
-
-def _is_address(text: str) -> bool:
-    """Whether this is one e-mail address."""
-    try:
-        address = Address(addr_spec=text)
-    except (ValueError, IndexError, errors.HostpulseError):
-        return False
-    return bool(address.username and address.domain)
-
-
-def _shown_secret(channel: channels.StoredChannel) -> str | None:
-    """Say where a secret is, never what it is."""
-    if channel.secret_env is not None:
-        return f"{secrets.ENV_PREFIX}{channel.secret_env}"
-    return "stored, encrypted" if channel.secret is not None else None
 
 
 async def _send_test(name: str) -> None:
@@ -278,26 +237,9 @@ async def _send_test(name: str) -> None:
         raise errors.ConfigError("channel", expectation="one that exists", value=name)
     smtp_url = os.environ.get(email.FIELD) or None
     opener = channels.ChannelOpener(box=_box(), environment=os.environ, smtp_url=smtp_url)
-    now = datetime.now(UTC)
-    key = f"hostpulse-test-{now:%Y%m%d%H%M%S%f}"
-    sample = notifications.Notification(
-        kind=notifications.Kind.TEST,
-        dedup_key=key,
-        thread=key,
-        rule="cpu_usage",
-        metric="cpu.usage_percent",
-        unit="percent",
-        operator=">",
-        severity=rules.Severity.WARNING,
-        threshold=80.0,
-        for_s=300.0,
-        at=now,
-        server="example-server",
-        value=91.5,
-    )
     if stored.kind not in NOTIFIERS:
         raise errors.Permanent(f"this version knows no channels of kind {stored.kind}")
-    await NOTIFIERS[stored.kind](opener.open(stored)).send(sample)
+    await NOTIFIERS[stored.kind](opener.open(stored)).send(channel_tests.sample(datetime.now(UTC)))
 
 
 def _refuse(message: str) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import alerts, channels, databases, keys, rules, servers, silences
+from cli import alerts, channels, configs, databases, keys, rules, servers, silences
 from cli.audit_log import show_audit
 from cli.doctor import doctor_app
 from cli.loss import loss
@@ -27,6 +27,7 @@ for name, group in (
     ("doctor", doctor_app),
     ("key", keys.keys_app),
     ("server", servers.servers_app),
+    ("config", configs.configs_app),
     ("rule", rules.rules_app),
     ("channel", channels.channels_app),
     ("alert", alerts.alerts_app),

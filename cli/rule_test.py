@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -29,22 +28,29 @@ def try_rule(
     name: Annotated[str, typer.Argument(help="The rule's name.")],
     *,
     since: Annotated[str, typer.Option(help="How far back, e.g. 24h or 30d.")] = "7d",
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(help="Try this threshold, not a few around the rule's own. Repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count how often and where a rule would have fired, and what other thresholds would give."""
     try:
         back = timedelta(seconds=rule_files.duration_s("since", since))
-        report = asyncio.run(with_connection(lambda opened: _run(opened, name, back)))
+        others = None if threshold is None else backtest.read_thresholds(threshold)
+        report = asyncio.run(with_connection(lambda opened: _run(opened, name, back, others)))
     except errors.ConfigError as error:
         typer.echo(f"hostpulse rule: {error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
     if as_json:
-        typer.echo(json.dumps(_as_json(report), default=str, indent=2))
+        typer.echo(json.dumps(backtest.to_json(report), default=str, indent=2))
     else:
         _show(report)
 
 
-async def _run(opened: Connection, name: str, back: timedelta) -> backtest.Report:
+async def _run(
+    opened: Connection, name: str, back: timedelta, thresholds: list[float] | None
+) -> backtest.Report:
     """Read the rule and look back, with a bar on a terminal."""
     row = await opened.fetchrow("SELECT * FROM alert_rule WHERE name = $1", name)
     if row is None:
@@ -59,7 +65,9 @@ async def _run(opened: Connection, name: str, back: timedelta) -> backtest.Repor
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return await backtest.run(opened, rule, start=end - back, end=end, progress=tell)
+        return await backtest.run(
+            opened, rule, start=end - back, end=end, thresholds=thresholds, progress=tell
+        )
 
 
 def _show(report: backtest.Report) -> None:
@@ -70,17 +78,29 @@ def _show(report: backtest.Report) -> None:
         return
     own = report.rule.levels[0].threshold
     typer.echo(
-        f"{report.rule.name}: samples from {rendering.moment(report.begins_at)}"
-        f" to {rendering.moment(report.end)}, raw, exact to one interval"
+        f"{report.rule.name}: from {rendering.moment(report.begins_at)}"
+        f" to {rendering.moment(report.end)}"
     )
-    trials = Table("", "threshold", "firings", "firing for", "servers")
+    if report.raw_from is None:
+        typer.echo("From samples as they came: exact to one interval.")
+    else:
+        typer.echo(
+            f"Before {rendering.moment(report.raw_from)} from minutes (least and most of each):"
+            " exact to a minute, where no range is shown."
+        )
+    trials = Table("", "threshold", "firings", "firing for", "servers", "")
     for trial in report.trials:
         trials.add_row(
             "now" if trial.threshold == own else "",
             f"{report.rule.operator} {rendering.amount(trial.threshold, unit)}",
-            str(trial.firings),
-            rendering.duration(trial.lasted_s),
+            _range(str(trial.firings), str(trial.firings_at_most), is_exact=trial.is_exact),
+            _range(
+                rendering.duration(trial.lasted_s),
+                rendering.duration(trial.lasted_at_most_s),
+                is_exact=trial.is_exact,
+            ),
             str(trial.servers),
+            "" if trial.is_exact else "approximate",
         )
     Console().print(trials)
     if not report.episodes:
@@ -100,15 +120,6 @@ def _show(report: backtest.Report) -> None:
         typer.echo(f"… and {hidden} earlier ones (--json shows all)")
 
 
-def _as_json(report: backtest.Report) -> dict[str, object]:
-    """Return a report for programs."""
-    return {
-        "rule": report.rule.name,
-        "tier": "raw",
-        "from": report.start,
-        "to": report.end,
-        "begins_at": report.begins_at,
-        "servers": report.servers,
-        "trials": [dataclasses.asdict(each) for each in report.trials],
-        "episodes": [dataclasses.asdict(each) for each in report.episodes],
-    }
+def _range(least: str, most: str, *, is_exact: bool) -> str:
+    """Write what lies between two bounds."""
+    return least if is_exact or least == most else f"{least} to {most}"

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.connection import actor, with_connection
-from storage import enrollments, servers
+from hostpulse.errors import ConfigError
+from storage import enrollments, labelling, servers
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -72,6 +73,40 @@ def show(
             shown = json.dumps(value) if isinstance(value, dict) else str(value)
             table.add_row(key, escape(shown))
     Console().print(table)
+
+
+@servers_app.command("label")
+def label(
+    name: Annotated[str, typer.Argument(help="The server's name.")],
+    changes: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE...", help="KEY- takes a label away.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Set labels of a server; rules, silences and config choose servers by them."""
+    wanted = dict(_change(each) for each in changes)
+
+    async def change(connection: Connection) -> dict[str, str] | None:
+        return await labelling.label(connection, name, wanted, labelled_by=actor())
+
+    after = asyncio.run(with_connection(change))
+    if after is None:
+        raise typer.BadParameter(f"expected the name of a server, got {name!r}")
+    if as_json:
+        print(json.dumps(after))
+        return
+    print(f"{name}: {', '.join(f'{k}={v}' for k, v in after.items()) or 'no labels'}")
+
+
+def _change(text: str) -> tuple[str, str | None]:
+    """Read `KEY=VALUE`, or `KEY-`."""
+    key, separator, value = text.partition("=")
+    if separator:
+        return key, value
+    if not text.endswith("-"):
+        raise ConfigError("label", expectation="KEY=VALUE, or KEY- to take it away", value=text)
+    return text[:-1], None
 
 
 @servers_app.command("forget")

@@ -26,6 +26,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from collector_gateway import authority
 from collector_gateway.auth import Authenticator
 from collector_gateway.claims import Claims
+from collector_gateway.config_push import ConfigPush
 from collector_gateway.credits import Credits
 from collector_gateway.denials import Denials
 from collector_gateway.enrolling import EnrollmentService
@@ -134,6 +135,7 @@ class Gateway:
                 repair=upkeep.repair,
                 metrics=self.metrics,
             )
+            config = ConfigPush(dsn, sessions=sessions)
             service = TelemetryService(
                 sessions=sessions,
                 authenticator=authenticator,
@@ -145,6 +147,7 @@ class Gateway:
                 query_pool=query_pool,
                 metrics=self.metrics,
                 clock=self._clock,
+                config=config,
             )
             enrolling = EnrollmentService(
                 query_pool,
@@ -176,6 +179,7 @@ class Gateway:
                         "denials": denials.run(stop),
                         "maintain": upkeep.maintain(stop),
                         "rollups": upkeep.roll_up(stop),
+                        "config": config.run(stop),
                         "ingest": _mirror(flushed, stop),
                         "claims": _mirror(claimed, stop),
                     },

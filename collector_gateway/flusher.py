@@ -176,21 +176,20 @@ def _given_up(submission: Submission, reason: str, detail: str, outcome: Outcome
     """Turn a submission into its gap: no rows, and its number taken."""
     batch = submission.batch
     assert batch is not None  # noqa: S101 - only numbered batches leave gaps
-    times = [row[0] for rows in submission.rows.values() for row in rows]
 
     def settle(settled: Outcome, why: str) -> None:
         submission.settle(outcome if settled is Outcome.REJECTED else settled, why or detail)
 
     return replace(
         submission,
-        rows={},
+        rows=dict,
         gap=ledger.Gap(
             server_id=batch.server_id,
             epoch=batch.epoch,
             first_seq=batch.seq,
             last_seq=batch.seq,
-            from_time=min(times, default=None),
-            to_time=max(times, default=None),
+            from_time=submission.taken,
+            to_time=submission.taken,
             reason=reason,
             detail=detail,
         ),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from collector_gateway import config_messages
 from collector_gateway.clocks import to_datetime
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2 as pb
@@ -69,9 +70,9 @@ def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
     )
 
 
-def to_welcome(claimed: claims.Claimed, now_ns: int) -> pb.StreamResponse:
-    """Tell the agent what is stored, and by which limits it is bound."""
-    return pb.StreamResponse(
+def to_welcome(claimed: claims.Claimed, hello: pb.Hello, now_ns: int) -> pb.StreamResponse:
+    """Tell the agent what is stored, by which limits it is bound, and what it is to run."""
+    response = pb.StreamResponse(
         welcome=pb.Welcome(
             committed=[
                 pb.CommittedRanges(
@@ -85,10 +86,20 @@ def to_welcome(claimed: claims.Claimed, now_ns: int) -> pb.StreamResponse:
                 max_batch_bytes=ANNOUNCED_MAX_BYTES,
                 heartbeat_interval_s=HEARTBEAT_INTERVAL_S,
             ),
-            capabilities=[pb.CAPABILITY_BACKFILL, pb.CAPABILITY_CUSTOM_METRICS],
+            capabilities=[
+                pb.CAPABILITY_BACKFILL,
+                pb.CAPABILITY_CUSTOM_METRICS,
+                pb.CAPABILITY_CONFIG_PUSH,
+            ],
             time_unix_ns=now_ns,
         )
     )
+    wanted = claimed.config
+    is_able = pb.CAPABILITY_CONFIG_PUSH in hello.capabilities
+    # Also where the agent has this revision: its number may be of another database's history.
+    if is_able and wanted is not None and (wanted.revision or hello.config_revision):
+        response.welcome.config.CopyFrom(config_messages.to_message(wanted))
+    return response
 
 
 def count_backlog(hello: pb.Hello, claimed: claims.Claimed) -> int:

@@ -10,6 +10,7 @@ fenced stream's is given before the commit.
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,15 @@ from hostpulse import backoff, errors
 from storage import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from uuid import UUID
 
     from collector_gateway.metrics import Metrics
+    from collector_gateway.services import Rows
     from storage import requests
     from storage.database import Pool
 
-FLUSH_WAIT_S = 0.05  # for company: one commit serves everybody who comes within it
+FLUSH_EVERY_S = 0.05  # at most so often: one commit serves everybody who comes within it
 HTTP_WAIT_S = 10.0
 
 
@@ -76,7 +78,7 @@ class Ingest:
         self,
         *,
         server_id: int,
-        rows: Mapping[str, Sequence[tuple[object, ...]]],
+        rows: Rows,
         taken: datetime,
         request: requests.Request,
     ) -> bool:
@@ -99,7 +101,8 @@ class Ingest:
                 await self.submit(
                     Submission(
                         server_id=server_id,
-                        rows=rows,
+                        taken=taken,
+                        rows=lambda: rows,
                         settle=settle,
                         request=request,
                         hour=hour_of(taken, datetime.now(UTC)),
@@ -120,12 +123,15 @@ class Ingest:
 
     async def run(self) -> None:
         """Flush until stopped; the last flushes take what is queued, if the database lets them."""
+        next_s = 0.0
         while not (self._stop.is_set() and not len(self._lanes)):
             await self._arrived.wait()
             if not len(self._lanes):
                 self._arrived.clear()
                 continue
             if not self._lanes.is_worth_a_flush:
-                await backoff.pause(FLUSH_WAIT_S, self._stop)
-            for work in self._lanes.take():
-                await self._flusher.flush(work)
+                await backoff.pause(next_s - time.monotonic(), self._stop)
+            next_s = time.monotonic() + FLUSH_EVERY_S
+            for take in (self._lanes.take_live, self._lanes.take_backlog):
+                if work := take():
+                    await self._flusher.flush(work)

@@ -1,13 +1,14 @@
 """What one stream brings, from its arrival to its verdict.
 
-A batch is decoded and submitted, and its ack is written when the flush that stored it has
-committed, in whatever order that happens. A bad batch is answered and never ends the stream, for it
-would be sent again for ever.
+A batch is checked and submitted as it came; its rows are made when it is flushed, and its ack is
+written when that flush has committed, in whatever order that happens. A bad batch is answered and
+never ends the stream, for it would be sent again for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -18,19 +19,20 @@ from collector_gateway.clocks import SessionClock, to_datetime
 from collector_gateway.credits import Holder
 from collector_gateway.greeting import SEQ_MAX
 from collector_gateway.lanes import Outcome, Submission, hour_of
+from collector_gateway.words import to_word
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import ledger
 from storage.lateness import ACCEPT_LATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from datetime import datetime
-    from typing import Any
     from uuid import UUID
 
     from collector_gateway.credits import Credits
     from collector_gateway.ingest import Ingest
     from collector_gateway.metrics import Metrics
+    from collector_gateway.services import Rows
     from hostpulse.clock import Clock
     from storage import claims
 
@@ -38,7 +40,6 @@ BATCH_MAX_SAMPLES = 1000
 BATCH_MAX_BYTES = 256 * 1024
 IN_FLIGHT_MAX = 256  # unanswered batches of one stream; then it is not read further
 SUPERSEDED = "another stream owns this server now"
-NO_ROWS: Mapping[str, Sequence[tuple[Any, ...]]] = {}
 
 log = structlog.get_logger()
 
@@ -112,7 +113,7 @@ class Intake:
         await self._settled.wait()
 
     async def take(self, batch: pb.MetricBatch, data: bytes) -> None:
-        """Decode a batch and submit its rows, or answer at once what is wrong with it.
+        """Submit a batch, or answer at once what is wrong with it as a whole.
 
         Waits while too much of this stream has no verdict yet, or the queue is full.
         """
@@ -134,7 +135,8 @@ class Intake:
             )
             return
         stamp = self._times.stamp(batch, self._clock.wall_ns())
-        samples = rows.count_samples(batch)
+        # A sample takes two bytes at least: most batches need no counting.
+        samples = rows.count_samples(batch) if len(data) > 2 * BATCH_MAX_SAMPLES else 0
         if samples > BATCH_MAX_SAMPLES or len(data) > BATCH_MAX_BYTES:
             await self._give_up(
                 batch,
@@ -155,25 +157,25 @@ class Intake:
                 f"got {stamp.time:%Y-%m-%dT%H:%M:%SZ}",
             )
             return
-        decoded = rows.decode(batch, stamp.time, self._server_id)
-        if decoded.rejected:
-            self._metrics.samples_rejected.inc(len(decoded.rejected))
-            log.info(
-                "samples_rejected",
-                server=self._server_name,
-                samples=len(decoded.rejected),
-                first=decoded.rejected[0].detail,
-            )
-        ack = pb.BatchAck(epoch=batch.epoch, seq=batch.seq, rejected=decoded.rejected)
+        ack = pb.BatchAck(epoch=batch.epoch, seq=batch.seq)
         await self._submit(
             self._submission(
                 settle=self._settler(batch, ack),
                 batch=self._id(batch),
-                rows=decoded.rows,
+                taken=stamp.time,
+                rows=partial(self._decode, data, stamp.time, ack),
                 raw=data,
                 hour=hour_of(stamp.time, now, is_backlog=is_backlog),
             )
         )
+
+    def _decode(self, data: bytes, taken: datetime, ack: pb.BatchAck) -> Rows:
+        """Make the rows of a batch, and name in its ack what must stay out of them."""
+        decoded = rows.decode(pb.StreamRequest.FromString(data).batch, taken, self._server_id)
+        if decoded.rejected:
+            del ack.rejected[:]  # another try found the same
+            ack.rejected.extend(decoded.rejected)
+        return decoded.rows
 
     async def _give_up(
         self, batch: pb.MetricBatch, at: datetime, reason: pb.RejectReason, detail: str
@@ -187,13 +189,14 @@ class Intake:
             last_seq=batch.seq,
             from_time=at,
             to_time=at,
-            reason=to_word(pb.RejectReason.Name(reason), "REJECT_REASON_"),
+            reason=to_word(pb.RejectReason, reason, "REJECT_REASON_"),
             detail=detail,
         )
         await self._submit(
             self._submission(
                 settle=self._settler(batch, ack),
                 batch=self._id(batch),
+                taken=at,
                 gap=gap,
             )
         )
@@ -216,7 +219,7 @@ class Intake:
             last_seq=last,
             from_time=to_datetime(dropped.from_time_unix_ns),
             to_time=to_datetime(dropped.to_time_unix_ns),
-            reason=to_word(pb.DropReason.Name(dropped.reason), "DROP_REASON_"),
+            reason=to_word(pb.DropReason, dropped.reason, "DROP_REASON_"),
         )
         self._ranges_in_flight += 1
         await self._submit(self._submission(settle=self._settle_range, dropped=gap))
@@ -255,7 +258,8 @@ class Intake:
         *,
         settle: Callable[[Outcome, str], None],
         batch: ledger.BatchId | None = None,
-        rows: Mapping[str, Sequence[tuple[Any, ...]]] = NO_ROWS,
+        taken: datetime | None = None,
+        rows: Callable[[], Rows] = dict,
         raw: bytes = b"",
         gap: ledger.Gap | None = None,
         dropped: ledger.Gap | None = None,
@@ -264,6 +268,7 @@ class Intake:
         """Make a submission of this session's server."""
         return Submission(
             server_id=self._server_id,
+            taken=taken,
             session=self._token,
             touch=ledger.Touch(
                 server_id=self._server_id,
@@ -305,6 +310,14 @@ class Intake:
             return
         if outcome is Outcome.COMMITTED:
             ack.status = pb.BATCH_STATUS_COMMITTED
+            if ack.rejected:
+                self._metrics.samples_rejected.inc(len(ack.rejected))
+                log.info(
+                    "samples_rejected",
+                    server=self._server_name,
+                    samples=len(ack.rejected),
+                    first=ack.rejected[0].detail,
+                )
         else:
             ack.status = pb.BATCH_STATUS_REJECTED
             ack.reason = ack.reason or pb.REJECT_REASON_STORAGE
@@ -325,8 +338,3 @@ class Intake:
             log.warning("stream_fenced", server=self._server_name, reason=SUPERSEDED)
         self._fenced = True
         self._end(grpc.StatusCode.ABORTED, SUPERSEDED)
-
-
-def to_word(name: str, prefix: str) -> str:
-    """Turn the name of an enum value into the word that is stored."""
-    return name.removeprefix(prefix).lower()

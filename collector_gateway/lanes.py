@@ -2,8 +2,8 @@
 
 TimescaleDB logs one range of invalidated time for each transaction: one that holds a fresh row and
 an old one makes the next refresh of a rollup read everything between the two. So no two lanes ever
-share a flush. Fresh batches go first, and then one flush of the backlog, small enough that the
-fresh ones which come meanwhile are not late.
+share a flush. Fresh batches and the backlog take turns, and a flush of the backlog is small enough
+that the fresh ones which come meanwhile are not late.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
 
+    from collector_gateway.services import Rows
     from storage import ledger, requests
 
 LIVE_MAX_BATCHES = 20_000
-LIVE_MAX_BYTES = 64 * 1024 * 1024  # as received; rows take about ten times as much
+LIVE_MAX_BYTES = 64 * 1024 * 1024
 LIVE_FLUSH_BATCHES = 2_000
 BACKLOG_MAX_BATCHES = 4_000  # also what credits are given out for
 BACKLOG_MAX_BYTES = 32 * 1024 * 1024
@@ -44,8 +45,9 @@ class Outcome(Enum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Submission:
-    """Rows of one moment that are stored together, and whom to tell.
+    """Rows of one moment (`taken`) that are stored together, and whom to tell.
 
+    `rows` makes them, by table: what waits, waits as it came, for rows take ten times the memory.
     `batch` is None for what came over HTTP; `request` then is what makes it the same request. `gap`
     marks a batch that is refused for good: it has no rows, and the gap is recorded when the ledger
     takes its number. `dropped` is what the agent itself gave up, `touch` that it was heard from.
@@ -53,7 +55,8 @@ class Submission:
     """
 
     server_id: int
-    rows: Mapping[str, Sequence[tuple[Any, ...]]]
+    taken: datetime | None  # None where there are no rows
+    rows: Callable[[], Rows]
     settle: Callable[[Outcome, str], None]
     batch: ledger.BatchId | None = None
     request: requests.Request | None = None
@@ -140,9 +143,10 @@ class Lanes:
         """Queue a submission; waits for room in its lane."""
         await (self._live if submission.hour is None else self._backlog).put(submission)
 
-    def take(self) -> Generator[list[Submission]]:
-        """Yield what goes into the next transactions: fresh batches, then a piece of backlog."""
-        if live := self._live.take(LIVE_FLUSH_BATCHES):
-            yield live
-        if backlog := self._backlog.take(BACKLOG_FLUSH_BATCHES):
-            yield backlog
+    def take_live(self) -> list[Submission]:
+        """Take the fresh batches that go into one transaction."""
+        return self._live.take(LIVE_FLUSH_BATCHES)
+
+    def take_backlog(self) -> list[Submission]:
+        """Take the piece of backlog that goes into one transaction."""
+        return self._backlog.take(BACKLOG_FLUSH_BATCHES)

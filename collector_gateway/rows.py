@@ -102,33 +102,9 @@ class _Family:
             return getattr(batch, name)
         return (getattr(batch, name),) if batch.HasField(name) else ()  # pyright: ignore[reportArgumentType]
 
-    def looks_sound(self, rows: list[Row]) -> bool:
-        """Check all rows at once at the speed of C; False means that a closer look is due.
-
-        One pass finds all that a number can be: the root of a negative raises, NaN and infinity
-        stay in the sum, and while the sum is below the root of 2^63 no value is above 2^63.
-        """
-        numbers = chain.from_iterable(map(self.values, rows))
-        shares = chain.from_iterable(map(self.percents, rows)) if self.percents else ()
-        if self.array:
-            elements = [v for row in rows for v in row[-1] or () if v]
-            numbers, shares = chain(numbers, elements), chain(shares, elements)
-        try:
-            if not sum(map(math.sqrt, filter(None, numbers))) < ROOT_OF_BIGINT_MAX:
-                return False
-        except ValueError:
-            return False
-        if max(filter(None, shares), default=0.0) > SHARE_MAX_PERCENT:
-            return False
-        if not self.texts:
-            return True
-        together = "".join(filter(None, chain.from_iterable(map(self.strings, rows))))
-        return (
-            len(together) <= LABEL_MAX_CHARS
-            and "\0" not in together
-            and all(row[i] for row in rows for i in self.keys)
-            and self.table is not catalog.CUSTOM
-        )
+    def has_keys(self, rows: list[Row]) -> bool:
+        """Return whether every row has what tells its series apart."""
+        return all(row[i] for row in rows for i in self.keys)
 
     def fault(self, row: Row) -> str | None:
         """Return what is wrong with a row in words, None where nothing is."""
@@ -169,6 +145,7 @@ def _custom_fault(labels: dict[str, str]) -> str | None:
 
 
 FAMILIES = tuple(_Family(table) for table in catalog.TABLES.values())
+_CUSTOM = next(family for family in FAMILIES if family.table is catalog.CUSTOM)
 
 
 def count_samples(batch: pb.MetricBatch) -> int:
@@ -178,33 +155,60 @@ def count_samples(batch: pb.MetricBatch) -> int:
 
 def decode(batch: pb.MetricBatch, time: datetime, server_id: int) -> Decoded:
     """Turn a batch into rows stamped with `time`; never raises on what a message can hold."""
+    built: list[tuple[_Family, list[Row]]] = []
+    for family in FAMILIES:
+        if samples := family.samples(batch):
+            build = family.row
+            built.append((family, [build(sample, time, server_id) for sample in samples]))
+    if _look_sound(built):
+        return Decoded(rows={family.table.name: rows for family, rows in built})
+    return _without_faulty(built)
+
+
+def _look_sound(built: list[tuple[_Family, list[Row]]]) -> bool:
+    """Check all rows at once at the speed of C; False means that a closer look is due.
+
+    One pass finds all that a number can be: the root of a negative raises, NaN and infinity stay in
+    the sum, and while the sum is below the root of 2^63 no value is above 2^63.
+    """
+    numbers = [map(family.values, rows) for family, rows in built]
+    shares = [map(family.percents, rows) for family, rows in built if family.percents]
+    texts = [map(family.strings, rows) for family, rows in built if family.texts]
+    arrays = [row[-1] for family, rows in built if family.array for row in rows if row[-1]]
+    try:
+        found = chain.from_iterable(chain(*numbers, arrays))
+        if not sum(map(math.sqrt, filter(None, found))) < ROOT_OF_BIGINT_MAX:
+            return False
+    except ValueError:
+        return False
+    found = chain.from_iterable(chain(*shares, arrays))
+    if max(filter(None, found), default=0.0) > SHARE_MAX_PERCENT:
+        return False
+    strings = list(filter(None, chain.from_iterable(chain(*texts))))
+    return (
+        max(map(len, strings), default=0) <= LABEL_MAX_CHARS
+        and "\0" not in "".join(strings)
+        and all(family.has_keys(rows) for family, rows in built if family.keys)
+        and all(family is not _CUSTOM for family, _ in built)
+    )
+
+
+def _without_faulty(built: list[tuple[_Family, list[Row]]]) -> Decoded:
+    """Keep the rows without fault and name the others by their index in the batch."""
     decoded = Decoded()
     index = 0
-    for family in FAMILIES:
-        samples = family.samples(batch)
-        if not samples:
-            continue
-        build = family.row
-        rows = [build(sample, time, server_id) for sample in samples]
-        if not family.looks_sound(rows):
-            rows = _reject_faulty(family, rows, index, decoded.rejected)
-        if rows:
-            decoded.rows[family.table.name] = rows
-        index += len(samples)
+    for family, rows in built:
+        sound: list[Row] = []
+        for row in rows:
+            if (fault := family.fault(row)) is None:
+                sound.append(row)
+            else:
+                detail = f"{family.table.name}.{fault}"
+                reason = pb.REJECT_REASON_INVALID
+                decoded.rejected.append(
+                    pb.RejectedSample(index=index, reason=reason, detail=detail)
+                )
+            index += 1
+        if sound:
+            decoded.rows[family.table.name] = sound
     return decoded
-
-
-def _reject_faulty(
-    family: _Family, rows: list[Row], first_index: int, rejected: list[pb.RejectedSample]
-) -> list[Row]:
-    """Return the rows without fault, and name the others in `rejected`."""
-    sound: list[Row] = []
-    for index, row in enumerate(rows, first_index):
-        fault = family.fault(row)
-        if fault is None:
-            sound.append(row)
-        else:
-            detail = f"{family.table.name}.{fault}"
-            reason = pb.REJECT_REASON_INVALID
-            rejected.append(pb.RejectedSample(index=index, reason=reason, detail=detail))
-    return sound

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from collector_gateway.auth import Authenticator
     from collector_gateway.claims import Claims
+    from collector_gateway.config_push import ConfigPush
     from collector_gateway.credits import Credits
     from collector_gateway.denials import Denials
     from collector_gateway.ingest import Ingest
@@ -103,6 +104,7 @@ class TelemetryService:
         query_pool: for goodbyes.
         metrics: of this process.
         clock: ours.
+        config: tells agents what they are to run.
     """
 
     def __init__(
@@ -118,11 +120,13 @@ class TelemetryService:
         query_pool: Pool,
         metrics: Metrics,
         clock: Clock,
+        config: ConfigPush,
     ) -> None:
         self._authenticator = authenticator
         self._live = live
         self._denials = denials
         self._claims = claims
+        self._config = config
         self._ingest = ingest
         self._credits = credits
         self._query_pool = query_pool
@@ -159,6 +163,7 @@ class TelemetryService:
             await context.abort(refusal.code, refusal.detail)
             return
         self._sessions.add(session)
+        self._config.opened(session)
         log.info("stream_opened", server=session.server_name, peer=context.peer())
         try:
             end = partial(session.end, grpc.StatusCode.UNAUTHENTICATED)
@@ -207,8 +212,9 @@ class TelemetryService:
             credits=self._credits,
             metrics=self._metrics,
             clock=self._clock,
+            on_config_result=self._config.answered,
         )
-        session.answer(greeting.to_welcome(answer, self._clock.wall_ns()))
+        session.answer(greeting.to_welcome(answer, hello, self._clock.wall_ns()))
         return principal, session
 
     async def _authenticate(self, context: Context) -> Principal:

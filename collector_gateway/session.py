@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf.message import DecodeError
 
-from collector_gateway.intake import Intake, to_word
+from collector_gateway.intake import Intake
+from collector_gateway.words import to_word
 from hostpulse.v1 import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from collector_gateway.credits import Credits
@@ -44,6 +46,7 @@ class Session:
         credits: leave to send backlog.
         metrics: of this process.
         clock: ours, to compare with the agent's.
+        on_config_result: takes an agent's verdict on a config.
     """
 
     def __init__(
@@ -57,11 +60,17 @@ class Session:
         credits: Credits,
         metrics: Metrics,
         clock: Clock,
+        on_config_result: Callable[[Session, pb.ConfigResult], None],
     ) -> None:
         self.server_id = claimed.server_id
         self.server_name = hello.server_name
         self.token = token
         self.goodbye: str | None = None
+        self.is_able = pb.CAPABILITY_CONFIG_PUSH in hello.capabilities
+        # What the agent was told at Welcome; what it has by itself counts as 0 alone.
+        unknown = -1 if hello.config_revision else 0
+        self.config_revision = claimed.config.revision if claimed.config else unknown
+        self._on_config_result = on_config_result
         self._context = context
         self._metrics = metrics
         self._intake = Intake(
@@ -87,6 +96,11 @@ class Session:
             return
         self._answers.append(response.SerializeToString())
         self._answered.set()
+
+    def configure(self, config: pb.AgentConfig) -> None:
+        """Tell the agent what it is to run."""
+        self.config_revision = config.revision
+        self.answer(pb.StreamResponse(config=config))
 
     def end(self, code: grpc.StatusCode, detail: str) -> None:
         """End the stream from this side."""
@@ -143,10 +157,12 @@ class Session:
                 case "heartbeat":
                     await self._intake.take_heartbeat()
                 case "goodbye":
-                    name = pb.GoodbyeReason.Name(request.goodbye.reason)
-                    self.goodbye = to_word(name, "GOODBYE_REASON_")
+                    reason = request.goodbye.reason
+                    self.goodbye = to_word(pb.GoodbyeReason, reason, "GOODBYE_REASON_")
+                case "config_result":
+                    self._on_config_result(self, request.config_result)
                 case _:
-                    pass  # an answer to config, or a message of a newer agent
+                    pass  # a message of a newer agent
 
     async def _write(self) -> None:
         """Write answers as they come."""

@@ -29,6 +29,10 @@ class Sessions:
         """Return how many there are."""
         return len(self._by_server)
 
+    def live(self) -> list[Session]:
+        """Return them all."""
+        return list(self._by_server.values())
+
     def token_of(self, server_id: int) -> UUID | None:
         """Return the fencing token of the live stream of a server, if it is ours."""
         session = self._by_server.get(server_id)

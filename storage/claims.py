@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from storage import intervals
+from storage import intervals, server_configs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,6 +152,7 @@ class Claimed:
     committed: Mapping[int, tuple[tuple[int, int], ...]]
     clock_offset_ms: float | None
     offsets_ms: Mapping[int, float] = field(default_factory=dict[int, float])
+    config: server_configs.Wanted | None = None  # None: not settled yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,7 @@ async def claim(
         await _take(connection, taken, ids, gateway)
         await _record_changes(connection, taken, rows)
         opened = await _open_epochs(connection, taken, ids, rows)
+        wanted = await server_configs.read(connection, [ids[c.server_name] for c in taken])
         await intervals.keep(
             connection,
             ((ids[c.server_name], f, s) for c in taken for f, s in c.intervals_s.items()),
@@ -196,6 +198,7 @@ async def claim(
                 for each in opened[ids[c.server_name]]
                 if each["clock_offset_ms"] is not None
             },
+            config=wanted.get(ids[c.server_name]),
         )
         if c.server_name in accepted
         else Refused(

@@ -37,6 +37,12 @@ _COLUMNS = """
     e.requested_at, e.asked_at, e.decided_at, e.decided_by
 """
 
+# What nobody decided, or nobody came for.
+GIVE_UP = f"""
+DELETE FROM enrollment
+WHERE state IN ('pending', 'approved') AND asked_at < now() - interval '{PENDING_FOR.days} days'
+"""  # noqa: S608 - a constant
+
 # One statement: of two agents at once, one takes the last use.
 TAKE_USE = """
 UPDATE api_key SET uses_left = uses_left - 1, last_used_at = now()

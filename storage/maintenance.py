@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from storage import catalog, engines, losses, retention
+from storage import catalog, engines, enrollments, expiry, losses, retention
 from storage.engines.rollup import INTERNAL, TIERS
 
 if TYPE_CHECKING:
@@ -20,23 +20,6 @@ if TYPE_CHECKING:
 
 ADVISORY_LOCK = 7_240_002  # any number, the same in every process that maintains
 ROLLUP_LOCK = 7_240_003
-
-# How long what is no metric is kept (DESIGN: alert history, audit, events a year).
-EXPIRE = (
-    "DELETE FROM event WHERE time < now() - interval '1 year'",
-    "DELETE FROM audit WHERE time < now() - interval '1 year'",
-    """
-    DELETE FROM enrollment WHERE asked_at < now() - interval '1 year'
-      OR (state IN ('pending', 'approved') AND asked_at < now() - interval '7 days')
-    """,
-    "DELETE FROM alert_history WHERE time < now() - interval '1 year'",
-    "DELETE FROM notification WHERE created_at < now() - interval '90 days'",
-    "DELETE FROM dead_letter WHERE parked_at < now() - interval '30 days'",
-    "DELETE FROM late_arrival WHERE learned_at < now() - interval '30 days'",
-    "DELETE FROM http_request WHERE received_at < now() - interval '24 hours'",
-    losses.COMPACT,
-    "DELETE FROM ingest_gap WHERE recorded_at < now() - interval '1 year'",
-)
 
 REMEMBER = """
 INSERT INTO setting (key, value) VALUES ('maintenance.last_run', to_jsonb(now()))
@@ -87,8 +70,9 @@ async def maintain(connection: Connection, *, now: datetime | None = None) -> li
         moment = now or datetime.now(UTC)
         engine = await engines.of(connection)
         done = await engine.maintain(connection, moment)
-        for statement in EXPIRE:
-            await connection.execute(statement)
+        await expiry.expire(connection)
+        await connection.execute(losses.COMPACT)
+        await connection.execute(enrollments.GIVE_UP)
         await _expire_archives(connection, moment)
         await connection.execute(REMEMBER)
         return done

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hostpulse.errors import HostpulseError
@@ -22,7 +22,6 @@ from storage.engines.rollup import INTERNAL, TIERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from datetime import datetime
 
     from storage.database import Connection
 
@@ -114,21 +113,34 @@ async def move(source: Connection, target: Connection, *, by: str) -> AsyncItera
     """
     await _check_idle(source, "the source")
     await _check_idle(target, "the target")
-    done = await _resume(source, target)
+    begun = await _resume(source, target)
     target_engine = await engines.of(target)
     now: datetime = await target.fetchval("SELECT now()")
     await target_engine.maintain(target, now)
-    steps = await _plan(source, now)
+    steps = await _plan(source, begun.at, now)
     for number, step in enumerate(steps, 1):
-        if step.name in done:
+        if step.name in begun.steps:
             continue
-        rows = await _copy(source, target, step, done, target_engine)
+        rows = await _copy(source, target, step, begun, target_engine)
         yield Progress(step=step.name, number=number, of=len(steps), rows=rows)
     await target_engine.rebuild_rollups(target)
     await _compare(source, target, steps)
     async with target.transaction():
         await target.execute(REMEMBER, {"done": True})
         await audit.record(target, actor=by, action="database.move", subject=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A move, as the target remembers it: of which source, since when, and the steps done."""
+
+    source: str
+    at: datetime
+    steps: list[str]
+
+    def remembered(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {"source": self.source, "at": self.at.isoformat(), "steps": self.steps}
 
 
 async def _check_idle(connection: Connection, which: str) -> None:
@@ -139,24 +151,30 @@ async def _check_idle(connection: Connection, which: str) -> None:
         )
 
 
-async def _resume(source: Connection, target: Connection) -> list[str]:
-    """Return the steps that an interrupted move of the same source has done."""
+async def _resume(source: Connection, target: Connection) -> _Begun:
+    """Return the move that was interrupted, or begin one."""
     fingerprint = await source.fetchval(FINGERPRINT)
-    begun = await target.fetchval("SELECT value FROM hostpulse_meta WHERE key = 'move'")
-    if begun is not None and begun.get("source") == fingerprint:
-        return begun["steps"]
-    if begun is not None or await target.fetchval(OCCUPIED):
+    found = await target.fetchval("SELECT value FROM hostpulse_meta WHERE key = 'move'")
+    if found is not None and found.get("source") == fingerprint and "at" in found:
+        at = datetime.fromisoformat(found["at"])
+        return _Begun(source=fingerprint, at=at, steps=found["steps"])
+    if found is not None or await target.fetchval(OCCUPIED):
         raise MoveRefused("the target holds something already: give an empty database")
+    begun = _Begun(source=fingerprint, at=await target.fetchval("SELECT now()"), steps=[])
     # The seeds of a fresh database would clash with the rows that come.
     async with target.transaction():
         for (table,) in await target.fetch(TABLES, [*OWN, *catalog.TABLES]):
             await target.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of the database
-        await target.execute(REMEMBER, {"source": fingerprint, "steps": []})
-    return []
+        await target.execute(REMEMBER, begun.remembered())
+    return begun
 
 
-async def _plan(source: Connection, now: datetime) -> list[Step]:
-    """List the steps, in their order."""
+async def _plan(source: Connection, begun_at: datetime, now: datetime) -> list[Step]:
+    """List the steps, in their order.
+
+    What is raw and what comes as old rollups is told by the first attempt's time: on another day,
+    samples that are copied already would come as old rollups too.
+    """
     steps: list[Step] = []
     kept_for = (await retention.read(source)).raw
     for (table,) in await source.fetch(TABLES, [*OWN, *catalog.TABLES]):
@@ -165,7 +183,7 @@ async def _plan(source: Connection, now: datetime) -> list[Step]:
     for definition in rolling.ROLLUPS:
         table = definition.table
         first: datetime | None = await source.fetchval(f"SELECT min(time) FROM {table}")  # noqa: S608
-        kept = (now - kept_for).replace(hour=0)  # older raw samples are about to go
+        kept = (begun_at - kept_for).replace(hour=0)  # older raw samples are about to go
         begin = max(first or now, kept).replace(minute=0, second=0, microsecond=0)
         columns = catalog.TABLES[table].columns
         if first is not None:
@@ -214,7 +232,7 @@ async def _copy(
     source: Connection,
     target: Connection,
     step: Step,
-    done: list[str],
+    begun: _Begun,
     engine: engines.Engine,
 ) -> int:
     """Copy the rows of one step and remember it, in one transaction; return how many."""
@@ -236,9 +254,8 @@ async def _copy(
                 await engine.note_late(target, marks)
             if step.start is None:
                 await _set_sequences(target, step.target)
-            done.append(step.name)
-            fingerprint = await source.fetchval(FINGERPRINT)
-            await target.execute(REMEMBER, {"source": fingerprint, "steps": done})
+            begun.steps.append(step.name)
+            await target.execute(REMEMBER, begun.remembered())
     return int(copied.rpartition(" ")[2])
 
 

@@ -24,9 +24,18 @@ from agent.collectors.tcp import TcpCollector
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["REGISTRY", "Collector", "CollectorSettings", "Machine", "NameFilter", "Sample", "build"]
+__all__ = [
+    "REGISTRY",
+    "Collector",
+    "CollectorSettings",
+    "Machine",
+    "NameFilter",
+    "Sample",
+    "adjust",
+    "build",
+]
 
 Sample: TypeAlias = (
     telemetry_pb2.CpuSample
@@ -43,7 +52,8 @@ Sample: TypeAlias = (
 class Collector(Protocol):
     """Reads one family. It is called by one thread at a time and keeps its last reading.
 
-    A collector may have a property `stuck: int`, the number of things it asked that don't answer.
+    A collector may have a property `stuck: int`, the number of things it asked that don't answer,
+    and an attribute `settings`, which may be exchanged at any time for the next reading.
     """
 
     @property
@@ -79,3 +89,10 @@ def build(
     """Make every collector of the registry, none of which has read anything yet."""
     machine = Machine(clock=clock, proc=proc, sys=sys, linux=linux)
     return tuple(make(settings, machine) for make in REGISTRY)
+
+
+def adjust(collectors: Iterable[Collector], settings: CollectorSettings) -> None:
+    """Have collectors go on by other settings."""
+    for each in collectors:
+        if hasattr(each, "settings"):
+            each.settings = settings  # pyright: ignore[reportAttributeAccessIssue] - optional

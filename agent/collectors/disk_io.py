@@ -69,7 +69,7 @@ class DiskIoCollector:
 
     def __init__(self, settings: CollectorSettings, machine: Machine) -> None:
         self._machine = machine
-        self._filter = settings.devices
+        self.settings = settings
         self._before: Mapping[Device, rates.Counters] = {}
         self._before_at_s = 0.0
 
@@ -88,10 +88,10 @@ class DiskIoCollector:
         return [evaluate(device.name, steps, seconds) for device, steps in went.items()]
 
     def _is_wanted(self, name: str) -> bool:
-        if not self._filter.admits(name):
+        if not self.settings.devices.admits(name):
             return False
         return not self._machine.linux or (
-            _is_named(self._filter, name) or not is_partition(self._machine, name)
+            _is_named(self.settings.devices, name) or not is_partition(self._machine, name)
         )
 
 

@@ -54,7 +54,7 @@ class DiskUsageCollector:
     def __init__(
         self, settings: CollectorSettings, machine: Machine, room_of: RoomOf | None = None
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._machine = machine
         self._room_of = room_of or (look if hasattr(os, "statvfs") else look_elsewhere)
         self._probes: dict[str, _Probe] = {}
@@ -68,8 +68,8 @@ class DiskUsageCollector:
         """Sample the filesystems that answer; takes at most the time limit for every 32 of them."""
         groups = mounts.by_filesystem(
             mounts.read(self._machine),
-            points=self._settings.mounts,
-            filesystems=self._settings.filesystems,
+            points=self.settings.mounts,
+            filesystems=self.settings.filesystems,
         )
         self._probes = {key: probe for key, probe in self._probes.items() if probe.is_running}
         free = [key for key in groups if key not in self._probes]
@@ -78,7 +78,7 @@ class DiskUsageCollector:
             wave = free[start : start + PROBES_AT_ONCE]
             for key in wave:
                 self._probes[key] = _Probe(groups[key], self._room_of)
-            deadline_s = self._machine.clock() + self._settings.mount_timeout_s
+            deadline_s = self._machine.clock() + self.settings.mount_timeout_s
             for key in wave:
                 answer = self._probes[key].answer(deadline_s - self._machine.clock())
                 if answer is not None:

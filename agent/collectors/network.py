@@ -64,8 +64,7 @@ class NetworkCollector:
 
     def __init__(self, settings: CollectorSettings, machine: Machine) -> None:
         self._machine = machine
-        self._filter = settings.interfaces
-        self._set_speeds_mbps = settings.interface_speeds_mbps
+        self.settings = settings
         self._before: Mapping[Interface, rates.Counters] = {}
         self._before_at_s = 0.0
 
@@ -76,7 +75,7 @@ class NetworkCollector:
         after = {
             self._interface(name): counters.columns()
             for name, counters in read.items()
-            if self._filter.admits(name)
+            if self.settings.interfaces.admits(name)
         }
         seconds = after_at_s - self._before_at_s
         went = rates.common_steps(self._before, after)
@@ -103,12 +102,12 @@ class NetworkCollector:
             known = {
                 name: parse_speed(self._machine.read_sys(f"class/net/{name}/speed") or b"")
                 for name in names
-                if name not in self._set_speeds_mbps
+                if name not in self.settings.interface_speeds_mbps
             }
         else:
             known = read_speeds_elsewhere()
         speeds = {name: speed for name, speed in known.items() if speed is not None}
-        return {**speeds, **self._set_speeds_mbps}
+        return {**speeds, **self.settings.interface_speeds_mbps}
 
 
 def parse(raw: bytes) -> dict[str, InterfaceCounters]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from agent import rates
@@ -12,12 +13,15 @@ from agent.collectors.process_table import (
     ProcessTable,
     TableReading,
 )
+from agent.redaction import RedactionMode, Redactor
+from hostpulse.patterns import compile_all
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.collectors.machine import Machine
+    from agent.collectors.process_table import Show
     from agent.collectors.settings import CollectorSettings
 
 
@@ -29,7 +33,7 @@ class ProcessCollector:
     def __init__(
         self, settings: CollectorSettings, machine: Machine, table: ProcessTable | None = None
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._clock = machine.clock
         own = LinuxProcessTable(machine) if machine.linux else PortableProcessTable()
         self._table = table or own
@@ -42,10 +46,10 @@ class ProcessCollector:
         after_at_s = self._clock()
         used = cpu_percents(self._before, after, after_at_s - self._before_at_s)
         self._before, self._before_at_s = after, after_at_s
-        by_cpu = ranks(used, self._settings.process_top_n)
+        by_cpu = ranks(used, self.settings.process_top_n)
         by_memory = ranks(
             {one.pid: float(one.rss_bytes) for one in after.processes if one.rss_bytes is not None},
-            self._settings.process_top_n,
+            self.settings.process_top_n,
         )
         return [
             self._sample(
@@ -68,7 +72,10 @@ class ProcessCollector:
         cpu_rank: int | None,
         memory_rank: int | None,
     ) -> telemetry_pb2.ProcessSample:
-        description = self._table.describe(process, arguments=self._settings.send_arguments)
+        description = self._table.describe(
+            process,
+            show=_shown_by(self.settings.redaction, self.settings.redaction_patterns),
+        )
         return telemetry_pb2.ProcessSample(
             pid=process.pid,
             name=description.name or None,
@@ -80,6 +87,18 @@ class ProcessCollector:
             cpu_rank=cpu_rank,
             memory_rank=memory_rank,
         )
+
+
+@functools.lru_cache(maxsize=4)
+def _shown_by(mode: RedactionMode, patterns: tuple[str, ...]) -> Show | None:
+    """Return how command lines are written; None where they are not sent."""
+    match mode:
+        case RedactionMode.FULL:
+            return " ".join
+        case RedactionMode.REDACTED:
+            return Redactor(compile_all("redaction_patterns", patterns)).command_line
+        case RedactionMode.NAMES:
+            return None
 
 
 def cpu_percents(

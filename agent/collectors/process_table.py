@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from agent.collectors import memory
 from agent.collectors.machine import Machine, read, text
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 CUT_NAME_BYTES = 15  # the kernel keeps no more of a name
 KNOWN_USERS = 1024
 ARGUMENTS_BYTES = 1024
+LOOKED_AT_BYTES = 16 * 1024  # of a command line, which may have megabytes
+
+
+Show: TypeAlias = Callable[["Sequence[str]"], str]
+"""Writes a command line as it may leave the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +59,8 @@ class ProcessTable(Protocol):
         """Look at all of them; those that vanish meanwhile are left out."""
         ...
 
-    def describe(self, process: ProcessReading, *, arguments: bool) -> Description:
-        """Look closer at one; what can't be had is absent."""
+    def describe(self, process: ProcessReading, *, show: Show | None) -> Description:
+        """Look closer at one; what can't be had is absent, and so are arguments without `show`."""
         ...
 
 
@@ -87,18 +93,18 @@ class LinuxProcessTable:
             memory_total_bytes=sizes.get(b"MemTotal"),
         )
 
-    def describe(self, process: ProcessReading, *, arguments: bool) -> Description:
+    def describe(self, process: ProcessReading, *, show: Show | None) -> Description:
         """Look closer at one process."""
         user_id = parse_effective_user(self._machine.read_proc(f"{process.pid}/status") or b"")
         name_is_cut = len(process.name.encode()) >= CUT_NAME_BYTES
         argv: list[bytes] = []
-        if arguments or name_is_cut:
-            raw = self._machine.read_proc(f"{process.pid}/cmdline") or b""
+        if show or name_is_cut:
+            raw = (self._machine.read_proc(f"{process.pid}/cmdline") or b"")[:LOOKED_AT_BYTES]
             argv = raw.rstrip(b"\0").split(b"\0") if raw else []
         return Description(
             name=whole_name(process.name, argv) if name_is_cut else process.name,
             username=None if user_id is None else self._username(user_id),
-            cmdline=join_arguments(argv) if arguments and argv else None,
+            cmdline=write_arguments(argv, show) if show and argv else None,
         )
 
     def _username(self, user_id: int) -> str:
@@ -139,7 +145,7 @@ class PortableProcessTable:
             memory_total_bytes=memory.read_elsewhere().total,
         )
 
-    def describe(self, process: ProcessReading, *, arguments: bool) -> Description:
+    def describe(self, process: ProcessReading, *, show: Show | None) -> Description:
         """Look closer at one process."""
         import psutil
 
@@ -148,8 +154,8 @@ class PortableProcessTable:
         try:
             one = psutil.Process(process.pid)
             username = _wire_text(one.username())
-            argv = [part.encode("utf-8", "replace") for part in one.cmdline()] if arguments else []
-            cmdline = join_arguments(argv) if argv else None
+            argv = [part.encode("utf-8", "replace") for part in one.cmdline()] if show else []
+            cmdline = write_arguments(argv, show) if show and argv else None
         except (psutil.Error, OSError, KeyError):  # gone, or not ours to look at
             pass
         return Description(name=process.name, username=username, cmdline=cmdline)
@@ -193,7 +199,7 @@ def _wire_text(name: str) -> str:
     return text(name.encode("utf-8", "replace"))
 
 
-def join_arguments(argv: Sequence[bytes]) -> str:
-    """Join a command line with blanks; at most 1 KiB of it, cut between characters."""
-    joined = text(b" ".join(argv)).replace("\0", " ").encode()
-    return joined[:ARGUMENTS_BYTES].decode("utf-8", "ignore")
+def write_arguments(argv: Sequence[bytes], show: Show) -> str:
+    """Write a command line; at most 1 KiB of it, cut between characters after redaction."""
+    shown = show([text(argument) for argument in argv]).replace("\0", " ").encode()
+    return shown[:ARGUMENTS_BYTES].decode("utf-8", "ignore")

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agent.redaction import RedactionMode
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -103,7 +105,8 @@ class CollectorSettings:
     # By interface; wins over what the driver says.
     interface_speeds_mbps: Mapping[str, float] = field(default_factory=dict[str, float])
     process_top_n: int = 10
-    send_arguments: bool = False
+    redaction: RedactionMode = RedactionMode.NAMES
+    redaction_patterns: tuple[str, ...] = ()
     mount_timeout_s: float = 1.0
 
     def __post_init__(self) -> None:

@@ -16,26 +16,36 @@ if TYPE_CHECKING:
     from alerting.notifications import Notification
 
 TITLE_MAX = 256  # the limits of an embed: title, description, a field's name and value, fields
-DESCRIPTION_MAX = 4096
 FIELD_NAME_MAX = 256
 FIELD_VALUE_MAX = 1024
 FIELDS_MAX = 25
+# All texts of an embed together may have 6000 characters: 256 + 3200 + 2400, and the footer's.
+SENTENCE_MAX = 500
+TEXT_MAX = 3200
+FIELDS_TEXT_MAX = 2400
+FOOTER_MAX = 140
+BLOCK_EXTRA = 10
 CHART_NAME = "chart.png"
 
 
 def embed(notification: Notification) -> dict[str, object]:
     """Return the message as the body of a webhook request."""
-    fields = [
+    fields: list[dict[str, object]] = [
         {"name": name[:FIELD_NAME_MAX], "value": value[:FIELD_VALUE_MAX] or "-", "inline": True}
         for name, value in rendering.facts(notification)
     ]
-    description = "\n".join(
-        (
-            rendering.sentence(notification),
-            *(f"```\n{each}\n```" for each in rendering.paragraphs(notification)),
-            *([f"[Acknowledge]({notification.ack_url})"] if notification.ack_url else []),
-        )
-    )
+    link = [f"[Acknowledge]({notification.ack_url})"] if notification.ack_url else []
+    sentence = rendering.sentence(notification)[:SENTENCE_MAX]
+    # The link comes last and must not be cut off; a block that is cut must still be closed.
+    left = TEXT_MAX - len(sentence) - sum(map(len, link))
+    blocks: list[str] = []
+    for each in rendering.paragraphs(notification):
+        if left <= BLOCK_EXTRA:
+            break
+        text = each.replace("```", "~~~")[: left - BLOCK_EXTRA]
+        blocks.append(f"```\n{text}\n```")
+        left -= len(blocks[-1]) + 1
+    description = "\n".join((sentence, *blocks, *link))
     image = {"image": {"url": f"attachment://{CHART_NAME}"}} if notification.chart else {}
     further = " · ".join(rendering.how_to_look(notification))
     return {
@@ -44,15 +54,26 @@ def embed(notification: Notification) -> dict[str, object]:
         "embeds": [
             {
                 "title": rendering.title(notification)[:TITLE_MAX],
-                "description": description[:DESCRIPTION_MAX],
+                "description": description,
                 "color": int(rendering.colour(notification).removeprefix("#"), 16),
-                "fields": fields[:FIELDS_MAX],
+                "fields": _fitting(fields),
                 "timestamp": notification.at.isoformat(),
-                "footer": {"text": further},
+                "footer": {"text": further[:FOOTER_MAX]},
                 **image,
             }
         ],
     }
+
+
+def _fitting(fields: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return as many fields as fit into what an embed may say in all."""
+    taken, length = list[dict[str, object]](), 0
+    for each in fields[:FIELDS_MAX]:
+        length += len(str(each["name"])) + len(str(each["value"]))
+        if length > FIELDS_TEXT_MAX:
+            break
+        taken.append(each)
+    return taken
 
 
 class DiscordNotifier:

@@ -88,7 +88,8 @@ def facts(notification: Notification) -> list[tuple[str, str]]:
         return [("Where", where(n)), *pairs, ("At", moment(n.at)), *_annotations(n)]
     pairs = [("Where", where(n)), ("Rule", n.rule), ("Metric", n.metric)]
     if n.value is not None and n.kind is not Kind.WITHDRAWN:
-        pairs.append(("Value", amount(n.value, n.unit)))
+        name = "Last value" if n.kind is Kind.NO_DATA else "Value"
+        pairs.append((name, amount(n.value, n.unit)))
     pairs.append(("Limit", condition(n)))
     if n.since is not None:
         pairs.append(("Since", moment(n.since)))
@@ -140,7 +141,7 @@ def html_page(notification: Notification) -> str:
     escape = html.escape
     rows = "".join(
         f'<tr><td style="padding:4px 16px 4px 0;color:#607d8b">{escape(name)}</td>'
-        f'<td style="padding:4px 0">{escape(value)}</td></tr>'
+        f'<td style="padding:4px 0">{_linked(value)}</td></tr>'
         for name, value in facts(notification)
     )
     more = "".join(
@@ -164,7 +165,8 @@ def html_page(notification: Notification) -> str:
     return (
         '<!doctype html><html><body style="margin:0;padding:24px;background:#eceff1;'
         'font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#263238">'
-        '<table role="presentation" style="max-width:600px;margin:0 auto;background:#ffffff;'
+        '<table role="presentation" style="width:100%;max-width:600px;margin:0 auto;'
+        "background:#ffffff;"
         f'border-top:6px solid {colour(notification)}"><tr><td style="padding:24px">'
         f'<h1 style="margin:0 0 12px;font-size:19px">{escape(title(notification))}</h1>'
         f'<p style="margin:0 0 16px">{escape(sentence(notification))}</p>'
@@ -279,6 +281,14 @@ def _member(member: Member, notification: Notification) -> str:
     place = f"{member.server or 'all servers'}{f' ({labels})' if labels else ''}"
     rule = "" if member.rule == notification.rule else f"{member.rule.replace('_', ' ')}, "
     return f"{member.severity:<8} {place}: {rule}{amount(member.value, member.unit)}"
+
+
+def _linked(value: str) -> str:
+    """Write a value in HTML; an address as a link, and no other scheme than that of the web."""
+    text = html.escape(value)
+    if value.startswith(("https://", "http://")) and " " not in value:
+        return f'<a href="{text}" style="color:#1565c0">{text}</a>'
+    return text
 
 
 def _metric(notification: Notification) -> str:

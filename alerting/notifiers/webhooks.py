@@ -56,7 +56,7 @@ async def post(
     params: Mapping[str, str] | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> httpx.Response:
-    """Post and return the answer, whose body is read.
+    """Post and return the answer, whose body is read up to 64 KiB. Redirects are not followed.
 
     Args:
         who: the other side, for errors.
@@ -80,7 +80,8 @@ async def post(
             asyncio.timeout(deadline_s),
             httpx.AsyncClient(timeout=TIMEOUT_S) as client,
         ):
-            response = await client.post(
+            request = client.build_request(
+                "POST",
                 url,
                 content=content,
                 json=json,
@@ -89,15 +90,36 @@ async def post(
                 headers=headers,
                 params=params,
             )
+            response = await client.send(request, stream=True)
+            try:
+                body = await _body(response)
+            finally:
+                await response.aclose()
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
         # Some of httpx's errors print the address: only the kind of error is told.
         raise errors.Retryable(f"{who} did not answer: {type(error).__name__}") from None
     if response.is_success:
-        return response
+        return httpx.Response(response.status_code, headers=_plain(response.headers), content=body)
     text = f"{who} answered {response.status_code}"
     if response.status_code in RETRY_STATUSES or response.status_code >= 500:
         raise errors.Retryable(text, after_s=retry_after_s(response.headers.get("Retry-After")))
     raise errors.Permanent(text)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """Read an answer up to its bound; one that is longer says nothing."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes(chunk_size=8192):
+        body += chunk
+        if len(body) > ANSWER_MAX_BYTES:
+            return b""
+    return bytes(body)
+
+
+def _plain(headers: httpx.Headers) -> dict[str, str]:
+    """Return the headers that still hold for a body that is decoded and may be cut off."""
+    left_out = {"content-encoding", "content-length", "transfer-encoding"}
+    return {key: value for key, value in headers.items() if key not in left_out}
 
 
 def retry_after_s(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -119,8 +141,6 @@ def retry_after_s(value: str | None, *, now: datetime | None = None) -> float | 
 
 def read_json(response: httpx.Response) -> Mapping[str, object]:
     """Return an answer's object; an empty one where it is none."""
-    if len(response.content) > ANSWER_MAX_BYTES:
-        return {}
     try:
         answer = response.json()
     except ValueError:

@@ -632,7 +632,7 @@ class InterfaceSpeed(_message.Message):
     def __init__(self, interface: _Optional[str] = ..., speed_mbps: _Optional[float] = ...) -> None: ...
 
 class AgentConfig(_message.Message):
-    __slots__ = ("revision", "intervals", "disabled_families", "process_top_n", "mounts", "interfaces", "devices", "interface_speeds", "redaction", "redaction_patterns", "max_samples_per_batch", "spool_max_bytes", "spool_max_age_s")
+    __slots__ = ("revision", "intervals", "disabled_families", "process_top_n", "mounts", "interfaces", "devices", "interface_speeds", "redaction", "redaction_patterns", "max_samples_per_batch", "spool_max_bytes", "spool_max_age_s", "enabled_families")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     INTERVALS_FIELD_NUMBER: _ClassVar[int]
     DISABLED_FAMILIES_FIELD_NUMBER: _ClassVar[int]
@@ -646,6 +646,7 @@ class AgentConfig(_message.Message):
     MAX_SAMPLES_PER_BATCH_FIELD_NUMBER: _ClassVar[int]
     SPOOL_MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPOOL_MAX_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FAMILIES_FIELD_NUMBER: _ClassVar[int]
     revision: int
     intervals: _containers.RepeatedCompositeFieldContainer[FamilyInterval]
     disabled_families: _containers.RepeatedScalarFieldContainer[Family]
@@ -659,17 +660,20 @@ class AgentConfig(_message.Message):
     max_samples_per_batch: int
     spool_max_bytes: int
     spool_max_age_s: float
-    def __init__(self, revision: _Optional[int] = ..., intervals: _Optional[_Iterable[_Union[FamilyInterval, _Mapping]]] = ..., disabled_families: _Optional[_Iterable[_Union[Family, str]]] = ..., process_top_n: _Optional[int] = ..., mounts: _Optional[_Union[NameFilter, _Mapping]] = ..., interfaces: _Optional[_Union[NameFilter, _Mapping]] = ..., devices: _Optional[_Union[NameFilter, _Mapping]] = ..., interface_speeds: _Optional[_Iterable[_Union[InterfaceSpeed, _Mapping]]] = ..., redaction: _Optional[_Union[RedactionMode, str]] = ..., redaction_patterns: _Optional[_Iterable[str]] = ..., max_samples_per_batch: _Optional[int] = ..., spool_max_bytes: _Optional[int] = ..., spool_max_age_s: _Optional[float] = ...) -> None: ...
+    enabled_families: _containers.RepeatedScalarFieldContainer[Family]
+    def __init__(self, revision: _Optional[int] = ..., intervals: _Optional[_Iterable[_Union[FamilyInterval, _Mapping]]] = ..., disabled_families: _Optional[_Iterable[_Union[Family, str]]] = ..., process_top_n: _Optional[int] = ..., mounts: _Optional[_Union[NameFilter, _Mapping]] = ..., interfaces: _Optional[_Union[NameFilter, _Mapping]] = ..., devices: _Optional[_Union[NameFilter, _Mapping]] = ..., interface_speeds: _Optional[_Iterable[_Union[InterfaceSpeed, _Mapping]]] = ..., redaction: _Optional[_Union[RedactionMode, str]] = ..., redaction_patterns: _Optional[_Iterable[str]] = ..., max_samples_per_batch: _Optional[int] = ..., spool_max_bytes: _Optional[int] = ..., spool_max_age_s: _Optional[float] = ..., enabled_families: _Optional[_Iterable[_Union[Family, str]]] = ...) -> None: ...
 
 class ConfigResult(_message.Message):
-    __slots__ = ("revision", "status", "detail")
+    __slots__ = ("revision", "status", "detail", "intervals")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
     revision: int
     status: ConfigStatus
     detail: str
-    def __init__(self, revision: _Optional[int] = ..., status: _Optional[_Union[ConfigStatus, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+    intervals: _containers.RepeatedCompositeFieldContainer[FamilyInterval]
+    def __init__(self, revision: _Optional[int] = ..., status: _Optional[_Union[ConfigStatus, str]] = ..., detail: _Optional[str] = ..., intervals: _Optional[_Iterable[_Union[FamilyInterval, _Mapping]]] = ...) -> None: ...
 
 class GetAuthorityRequest(_message.Message):
     __slots__ = ()

@@ -50,6 +50,10 @@ class Engine(Protocol):
         """Return the statements that drop them again."""
         ...
 
+    def refit_sql(self) -> list[str]:
+        """Return what brings a database that was made before migration 0014 up to date."""
+        ...
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Make room ahead, drop what has expired; return what was done, one line each.
 

@@ -73,6 +73,15 @@ class PostgresEngine:
             f"DROP TABLE {INTERNAL}.rollup_state, {INTERNAL}.rollup_dirty",
         ]
 
+    def refit_sql(self) -> list[str]:
+        """Replace the views of processes, whose live tail is made as the finished buckets are."""
+        return [
+            rolling.view_sql(each, tier)
+            for each in rolling.ROLLUPS
+            if each.table == "process"
+            for tier in TIERS
+        ]
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Create the partitions of the coming days, drop those past retention."""
         await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")

@@ -11,7 +11,7 @@ kind count as one name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -112,18 +112,51 @@ class Rollup:
         return ("time", *(output.name for output in self.outputs))
 
     def select(self, bucket: str, where: str = "true") -> str:
-        """Return the statement that makes rollup rows from raw ones.
+        """Return the statement that makes rollup rows from raw ones, without a subquery.
+
+        That is what a continuous aggregate takes.
 
         Args:
             bucket: the expression of the bucket's begin, of the column `time`.
             where: which raw samples.
         """
-        columns = ",\n  ".join(f"{o.expression} AS {o.name}" for o in self.outputs)
-        groups = ", ".join(str(2 + i) for i in range(1 + len(self.groups)))  # server first
-        return (
-            f"SELECT {bucket} AS time,\n  {columns}\nFROM {self.table}\nWHERE {where}\n"
-            f"GROUP BY 1, {groups}"
+        return self._grouped(self.outputs, bucket, f"{self.table}\nWHERE {where}")
+
+    def select_in_bulk(self, bucket: str, where: str = "true") -> str:
+        """Return a statement that makes the same rows from many samples in less time.
+
+        Processes are added up tick by tick in a subquery: PostgreSQL's own sums take a tenth of the
+        time of our aggregates. The arguments are those of `select`.
+        """
+        if self.table != "process":
+            return self.select(bucket, where)
+        groups = ", ".join(f"{o.expression} AS {o.name}" for o in self.groups)
+        sums = ", ".join(f"sum({name}::float8) AS {name}" for name, _ in self.values)
+        ticks = (
+            f"(SELECT time, server_id, {groups}, {sums}, count(*) AS processes\n"
+            f"FROM {self.table}\nWHERE {where}\n"
+            f"GROUP BY {', '.join(str(1 + i) for i in range(2 + len(self.groups)))}) {self.table}"
         )
+        return self._grouped(self._of_ticks, bucket, ticks)
+
+    @property
+    def _of_ticks(self) -> tuple[Output, ...]:
+        """The columns, made from sums of ticks."""
+        made = {
+            name + suffix: f"{function}({name})"
+            for name, _ in self.values
+            for suffix, function in (("", "avg"), ("_min", "min"), ("_max", "max"))
+        }
+        made |= {"ticks_seen": "count(*)", "sample_count": "sum(processes)::bigint"}
+        return tuple(
+            replace(o, expression=f"{made[o.name]}::{o.sql_type}" if o.name in made else o.name)
+            for o in self.outputs
+        )
+
+    def _grouped(self, outputs: tuple[Output, ...], bucket: str, source: str) -> str:
+        columns = ",\n  ".join(f"{o.expression} AS {o.name}" for o in outputs)
+        groups = ", ".join(str(2 + i) for i in range(1 + len(self.groups)))  # server first
+        return f"SELECT {bucket} AS time,\n  {columns}\nFROM {source}\nGROUP BY 1, {groups}"
 
     def ddl(self) -> str:
         """Return the columns of a table that holds these rows."""

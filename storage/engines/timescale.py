@@ -25,11 +25,13 @@ VERSION_MIN = (2, 18)
 RAW_COMPRESS_AFTER = SPOOL_MAX_AGE + timedelta(hours=2)  # a backlog arrives before
 # Refreshing compressed buckets works but costs; late samples come no later than REFRESH_FROM.
 COMPRESS_AFTER = {MINUTE.name: timedelta(days=8), HOUR.name: timedelta(days=40)}
-REFRESH_UNTIL = {MINUTE.name: timedelta(minutes=2), HOUR.name: timedelta(hours=2)}
+# What is younger is made from raw samples when it is asked for: of an hour that is a lot.
+REFRESH_UNTIL = timedelta(minutes=2)
 REFRESH_EVERY = timedelta(minutes=1)
 TIDY_EVERY = timedelta(hours=1)
 # Within a server's segment the rows of one series stand together: that halves what processes and
-# interfaces take, against ordering by time alone.
+# interfaces take, against ordering by time alone. Of raw processes a series is a pid, whose numbers
+# change little from row to row; rollups know names only.
 SERIES = {
     "disk_usage": "mount, ",
     "disk_io": "device, ",
@@ -37,12 +39,30 @@ SERIES = {
     "process": "name, ",
     "custom": "name, ",
 }
+RAW_SERIES = SERIES | {"process": "name, pid, "}
 STAGGER = timedelta(seconds=7)  # some seventy jobs share sixteen workers
 
+# Of a policy that never succeeded, since it should have begun: job_stats has -infinity there.
 LAG = """
-SELECT extract(epoch FROM max(now() - last_successful_finish))::float8
-FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs j USING (job_id)
-WHERE j.proc_name = 'policy_refresh_continuous_aggregate'
+SELECT greatest(0, extract(epoch FROM max(now() - CASE
+  WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish
+  ELSE j.initial_start END)))::float8
+FROM timescaledb_information.jobs j LEFT JOIN timescaledb_information.job_stats s USING (job_id)
+WHERE j.proc_name = 'policy_refresh_continuous_aggregate' HAVING count(*) > 0
+"""
+
+
+def _interval(span: timedelta) -> str:
+    """Write a span as SQL."""
+    return f"INTERVAL '{int(span.total_seconds())} s'"
+
+
+REFRESH_SOON = f"""
+SELECT alter_job(job_id, config => config || jsonb_build_object(
+  'end_offset', ({_interval(REFRESH_UNTIL)})::text))
+FROM timescaledb_information.jobs
+WHERE proc_name = 'policy_refresh_continuous_aggregate'
+  AND (config ->> 'end_offset')::interval > {_interval(REFRESH_UNTIL)}
 """
 
 # Policies of raw hypertables where $2 is NULL, else of the continuous aggregates named `…_$2`.
@@ -63,17 +83,12 @@ def is_recent(version: str) -> bool:
     return tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= VERSION_MIN
 
 
-def _columnstore(table: str) -> str:
-    """Return the settings of a table's columnstore, or of its rollups'."""
+def _columnstore(series: str) -> str:
+    """Return the settings of a columnstore, of a table whose series are told apart so."""
     return (
         "timescaledb.compress = true, timescaledb.compress_segmentby = 'server_id',"
-        f" timescaledb.compress_orderby = '{SERIES.get(table, '')}time DESC'"
+        f" timescaledb.compress_orderby = '{series}time DESC'"
     )
-
-
-def _interval(span: timedelta) -> str:
-    """Write a span as SQL."""
-    return f"INTERVAL '{int(span.total_seconds())} s'"
 
 
 class TimescaleEngine:
@@ -93,7 +108,7 @@ class TimescaleEngine:
             f"SELECT create_hypertable('{name}', by_range('time', {_interval(RAW_CHUNK)}),"
             " create_default_indexes => false)",
             f"CREATE INDEX {name}_server_time ON {name} (server_id, time DESC)",
-            f"ALTER TABLE {name} SET ({_columnstore(name)})",
+            f"ALTER TABLE {name} SET ({_columnstore(RAW_SERIES.get(name, ''))})",
             self._policy(
                 "add_compression_policy",
                 name,
@@ -117,6 +132,7 @@ class TimescaleEngine:
         name = f"{definition.table}_{tier.name}"
         view = f"{INTERNAL}.{name}_rollup"
         columns = ", ".join(definition.columns)
+        columnstore = _columnstore(SERIES.get(definition.table, ""))
         select = definition.select(f"time_bucket({tier.interval}, {definition.table}.time)")
         return [
             f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous,"
@@ -124,12 +140,12 @@ class TimescaleEngine:
             f" AS {select} WITH NO DATA",
             f"SELECT set_chunk_time_interval('{view}', {_interval(tier.chunk)})",
             f"CREATE INDEX {name}_rollup_server_time ON {view} (server_id, time DESC)",
-            f"ALTER MATERIALIZED VIEW {view} SET ({_columnstore(definition.table)})",
+            f"ALTER MATERIALIZED VIEW {view} SET ({columnstore})",
             self._policy(
                 "add_continuous_aggregate_policy",
                 view,
                 f"start_offset => {_interval(REFRESH_FROM)},"
-                f" end_offset => {_interval(REFRESH_UNTIL[tier.name])}",
+                f" end_offset => {_interval(REFRESH_UNTIL)}",
                 REFRESH_EVERY,
             ),
             self._policy(
@@ -160,6 +176,16 @@ class TimescaleEngine:
             *(f"DROP MATERIALIZED VIEW {INTERNAL}.{name}_rollup" for name in names),
         ]
 
+    def refit_sql(self) -> list[str]:
+        """Order chunks of processes to come by pid, and refresh hours as soon as they are over.
+
+        Rollups stay as they are: a continuous aggregate that is replaced loses its history.
+        """
+        return [
+            f"ALTER TABLE process SET ({_columnstore(RAW_SERIES['process'])})",
+            REFRESH_SOON,
+        ]
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Leave it to TimescaleDB's policies, once these say what the database's settings do.
 
@@ -183,17 +209,19 @@ class TimescaleEngine:
 
     async def rebuild_rollups(self, connection: Connection) -> None:
         """Refresh from the oldest raw sample on; what is older is in the archive."""
+        until: datetime = await connection.fetchval(f"SELECT now() - {_interval(REFRESH_UNTIL)}")
         for table in catalog.TABLES:
-            oldest = await connection.fetchval(
-                f"SELECT date_trunc('hour', min(time), 'UTC')::text FROM {table}"
+            oldest: datetime | None = await connection.fetchval(
+                f"SELECT date_trunc('hour', min(time), 'UTC') FROM {table}"
             )
-            if oldest is None:
-                continue
             for tier in TIERS:
-                await connection.execute(
-                    f"CALL refresh_continuous_aggregate('{INTERNAL}.{table}_{tier.name}_rollup',"
-                    f" '{oldest}', now() - {_interval(REFRESH_UNTIL[tier.name])})"
-                )
+                view = f"{INTERNAL}.{table}_{tier.name}_rollup"
+                # A window without a whole bucket is refused: its samples are answered as they are.
+                if oldest is not None and oldest + tier.width <= until:
+                    await connection.execute(
+                        f"CALL refresh_continuous_aggregate('{view}',"
+                        f" '{oldest.isoformat()}', '{until.isoformat()}')"
+                    )
 
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return the seconds since the refresh that succeeded longest ago."""

@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from agent import app, journal, settings, uplink
+from agent import app, configuration, journal, settings, uplink
 from agent.buffer import BufferBounds
 from agent.session import Timeouts
 from hostpulse import backoff, lifecycle, logs
@@ -61,14 +61,18 @@ async def serve(chosen):
         )
 
 
-def patient(**fields):
-    """What the gateway is told."""
-    announced = dict.fromkeys(fields["intervals_s"], ANNOUNCED_INTERVAL_S)
-    return uplink.UplinkSettings(**fields | {"intervals_s": announced})
+class Patient(configuration.Configuration):
+    """Tells the gateway intervals that it believes."""
+
+    def intervals(self):
+        return [
+            pb.FamilyInterval(family=family, interval_s=ANNOUNCED_INTERVAL_S)
+            for family in self.plan.intervals_s
+        ]
 
 
 def main():
-    app.UplinkSettings = patient
+    app.Configuration = Patient
     uplink.RECONNECT = backoff.BackoffPolicy(initial_s=0.2, maximum_s=1.5)
     uplink.REFUSED = backoff.BackoffPolicy(minimum_s=0.2, initial_s=0.5, maximum_s=1.5)
     chosen = settings.load(sys.argv[1:], os.environ)

@@ -176,6 +176,10 @@ MESSAGES: Mapping[str, Make] = {
     "response-ack-rejected": lambda: _ack(pb.BATCH_STATUS_REJECTED),
     "response-config-secrets": lambda: _config(pb.REDACTION_MODE_SECRETS),
     "response-config-names-only": lambda: _config(pb.REDACTION_MODE_NAMES_ONLY),
+    "request-config-result-with-intervals": lambda: pb.StreamRequest(
+        config_result=fill(pb.ConfigResult())
+    ),
+    "response-config-enabling": lambda: _config(pb.REDACTION_MODE_SECRETS),
     "response-backfill-credit": lambda: pb.StreamResponse(
         backfill_credit=pb.BackfillCredit(batches=64)
     ),

@@ -14,10 +14,13 @@ import random
 import pytest
 
 from agent import batches
-from agent.buffer import MemoryBuffer
+from agent.buffer import BufferBounds, MemoryBuffer
+from agent.collectors import CollectorSettings
+from agent.configuration import Configuration
 from agent.counters import Counters
 from agent.health import ClockOffset
 from agent.identity import Identity
+from agent.plan import Plan
 from agent.settings import ApiKey
 from agent.uplink import RECONNECT, Uplink, UplinkSettings
 from hostpulse import backoff, errors
@@ -28,11 +31,13 @@ from tests.e2e.processes import say
 FLEET = 10_000
 CLOCK = ManualClock()
 SETTINGS = UplinkSettings(
-    gateways=["gateway:50051"], server_name="s", api_key=ApiKey("k"), tls=None, intervals_s={}
+    gateways=["gateway:50051"], server_name="s", api_key=ApiKey("k"), tls=None
 )
+PLAN = Plan(intervals_s={}, collectors=CollectorSettings(), spool=BufferBounds())
 PARTS = {
     "identity": Identity(machine_id="m", boot_id=bytes(16), host=pb.HostFacts()),
     "buffer": MemoryBuffer(),
+    "configuration": Configuration(PLAN),
     "numbering": batches.Numbering(boot_id=bytes(16)),
     "counters": Counters(),
     "offset": ClockOffset(CLOCK),

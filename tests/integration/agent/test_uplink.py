@@ -12,9 +12,12 @@ import pytest
 
 from agent import batches, spool_buffer, uplink
 from agent.buffer import BufferBounds, MemoryBuffer
+from agent.collectors import CollectorSettings
+from agent.configuration import Configuration
 from agent.counters import Counters
 from agent.health import ClockOffset
 from agent.identity import Identity
+from agent.plan import Plan
 from agent.session import Timeouts
 from agent.settings import ApiKey
 from agent.spool_buffer import SpoolBuffer
@@ -66,19 +69,26 @@ class Agent:
         self.policies: list[BackoffPolicy] = []
         self.tried_often = asyncio.Event()
         self.stop = asyncio.Event()
+        self.configuration = Configuration(
+            Plan(
+                intervals_s={telemetry_pb2.FAMILY_CPU: 10.0},
+                collectors=CollectorSettings(),
+                spool=BufferBounds(),
+            )
+        )
         self.uplink = uplink.Uplink(
             uplink.UplinkSettings(
                 gateways=[f"127.0.0.1:{port}" for port in ports],
                 server_name="web-1",
                 api_key=ApiKey("secret-key"),
                 tls=None,
-                intervals_s={telemetry_pb2.FAMILY_CPU: 10.0},
                 timeouts=timeouts,
             ),
             identity=Identity(
                 machine_id="m1", boot_id=bytes(16), host=telemetry_pb2.HostFacts(hostname="web-1")
             ),
             buffer=self.buffer,
+            configuration=self.configuration,
             numbering=self.numbering,
             counters=self.counters,
             offset=ClockOffset(self.clock),
@@ -162,7 +172,10 @@ async def test_hello_says_who_the_agent_is_and_how_far_its_epoch_got(serve):
         assert (hello.server_name, hello.machine_id) == ("web-1", "m1")
         assert [(each.epoch, each.last_seq) for each in hello.epochs] == [(hello.epoch, 3)]
         assert [each.interval_s for each in hello.intervals] == [10.0]
-        assert hello.capabilities == [telemetry_pb2.CAPABILITY_BACKFILL]
+        assert hello.capabilities == [
+            telemetry_pb2.CAPABILITY_BACKFILL,
+            telemetry_pb2.CAPABILITY_CONFIG_PUSH,
+        ]
         assert gateway.conversations[0].metadata["authorization"] == "Bearer secret-key"
 
 
@@ -526,28 +539,45 @@ async def test_an_agent_with_nothing_to_send_says_that_it_lives(serve):
             await heard.wait()
 
 
-async def test_a_pushed_config_is_answered_and_revision_0_is_none(serve):
+async def test_every_pushed_config_is_answered_and_the_next_hello_tells_what_is_in_force(serve):
     answers = []
+    hellos = []
     answered = asyncio.Event()
+    five = telemetry_pb2.FamilyInterval(family=telemetry_pb2.FAMILY_CPU, interval_s=5.0)
+    four = telemetry_pb2.FamilyInterval(family=telemetry_pb2.FAMILY_CPU, interval_s=4.0)
 
     async def push(conversation):
-        await conversation.welcome(config=telemetry_pb2.AgentConfig(revision=0))
-        await conversation.say(config=telemetry_pb2.AgentConfig(revision=7))
-        while request := await conversation.read():
+        hellos.append(
+            await conversation.welcome(
+                config=telemetry_pb2.AgentConfig(revision=6, max_samples_per_batch=20)
+            )
+        )
+        await conversation.say(config=telemetry_pb2.AgentConfig(revision=7, intervals=[five]))
+        await conversation.say(config=telemetry_pb2.AgentConfig(revision=8, intervals=[four]))
+        while len(answers) < 3 and (request := await conversation.read()):
             if request.HasField("config_result"):
                 answers.append(request.config_result)
-                answered.set()
 
-    async with serve(push) as (_, port):
+    async def listen(conversation):
+        hellos.append(await conversation.welcome())
+        answered.set()
+        await conversation.ack_everything()
+
+    async with serve(push, listen) as (_, port):
         agent = Agent(port)
 
         async with agent.running(), asyncio.timeout(PATIENCE_S):
             await answered.wait()
 
     assert [(each.revision, each.status) for each in answers] == [
-        (7, telemetry_pb2.CONFIG_STATUS_REJECTED)
+        (6, telemetry_pb2.CONFIG_STATUS_APPLIED),
+        (7, telemetry_pb2.CONFIG_STATUS_APPLIED),
+        (8, telemetry_pb2.CONFIG_STATUS_REJECTED),
     ]
-    assert "not supported" in answers[0].detail
+    assert [list(each.intervals) for each in answers[1:]] == [[five], [five]]
+    assert "cpu_interval_s must be between 5 and 60 seconds, got 4.0" in answers[2].detail
+    assert telemetry_pb2.CAPABILITY_CONFIG_PUSH in hellos[0].capabilities
+    assert [(each.config_revision, list(each.intervals)) for each in hellos[1:]] == [(7, [five])]
 
 
 async def test_a_dropped_range_is_reported_until_a_later_batch_is_acked(serve):

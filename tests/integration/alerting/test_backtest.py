@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 from datetime import timedelta
@@ -10,7 +11,8 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
-from alerting import backtest, records
+from alerting import backtest, records, rules
+from alerting.history_query import Bound
 from cli.rules import rules_app
 
 LEVELS = [
@@ -81,6 +83,108 @@ async def test_the_past_is_that_of_a_walk_over_the_samples(house, seed):
         for e in found
     ]
     assert got == walk(rule, samples)
+
+
+BEGIN_ROLLUPS = "UPDATE hostpulse_internal.rollup_state SET watermark = $1"
+
+
+def covers(outer, inner, slack=timedelta(seconds=10)) -> bool:
+    """Whether every firing of one side lies within one of the other, to an interval."""
+    return all(
+        any(
+            big.fired_at <= small.fired_at + slack
+            and (
+                big.ended_at is None
+                or (small.ended_at is not None and big.ended_at + slack >= small.ended_at)
+            )
+            for big in outer
+        )
+        for small in inner
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_minutes_bound_what_samples_would_have_said(house, seed):
+    draw = random.Random(seed)
+    rule = await cpu_rule(house)
+    server_id = await house.add_server("web", interval_s=10)
+    start = house.now.replace(second=0, microsecond=0) - timedelta(hours=2)
+    await house.connection.execute(BEGIN_ROLLUPS, start - timedelta(days=1))
+    value, samples = 60.0, []
+    for n in range(400):
+        value = draw.choice([60.0, 75.0, 85.0, 99.0]) if draw.random() < 0.1 else value
+        samples.append((start + timedelta(seconds=10 * n + 3), server_id, value))
+    await house.connection.executemany(
+        "INSERT INTO cpu (time, server_id, usage_percent) VALUES ($1, $2, $3)", samples
+    )
+
+    async def find(raw_from, bound=Bound.LEAST):
+        return await backtest.find(
+            house.connection,
+            rule,
+            servers=[server_id],
+            start=start,
+            end=house.now,
+            raw_from=raw_from,
+            bound=bound,
+        )
+
+    truth = await find(None)
+    for raw_from in (start + timedelta(minutes=31), house.now.replace(second=0, microsecond=0)):
+        least, most = await find(raw_from), await find(raw_from, Bound.MOST)
+        assert covers(truth, least)
+        assert covers(most, truth)
+        assert truth
+
+
+async def test_beyond_raw_samples_minutes_answer_and_say_whether_they_are_exact(house):
+    rule = await cpu_rule(house)
+    steady, mixed = await house.add_server("steady", interval_s=10), await house.add_server("mixed")
+    end = house.now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    begin = end - timedelta(minutes=41)
+    await house.connection.execute(BEGIN_ROLLUPS, begin - timedelta(days=1))
+    rows = []
+    for n in range(40 * 6):
+        at = begin + timedelta(seconds=10 * n)
+        rows.append((at, steady, 90.0 if 60 <= n < 120 else 20.0))
+        # above and below within each minute: nobody can tell whether that lasted
+        rows.append((at, mixed, 90.0 if n % 6 < 4 else 75.0))
+    await house.connection.executemany(
+        "INSERT INTO cpu (time, server_id, usage_percent) VALUES ($1, $2, $3)", rows
+    )
+    # raw is kept for 20 minutes, as far as the question goes
+    await house.connection.execute(
+        "INSERT INTO setting (key, value) VALUES ('retention', $1)", {"raw": 1200.0}
+    )
+    told = []
+
+    report = await backtest.run(
+        house.connection,
+        rule,
+        start=begin,
+        end=end,
+        thresholds=[60.0],
+        progress=lambda done, total: told.append((done, total)),
+    )
+    only = await backtest.run(
+        house.connection,
+        dataclasses.replace(rule, selector=rules.Selector(names=("steady",))),
+        start=begin,
+        end=end,
+        thresholds=[],
+    )
+
+    assert report.raw_from is not None
+    assert report.begins_at == begin
+    own = next(trial for trial in report.trials if trial.threshold == 80.0)
+    assert not report.is_exact
+    assert (own.firings, own.is_exact) == (2, False)
+    assert own.lasted_at_most_s > own.lasted_s
+    assert only.is_exact
+    assert [(e.server, e.ended_at) for e in only.episodes] == [
+        ("steady", begin + timedelta(minutes=20))
+    ]
+    assert told[-1][0] == told[-1][1] > 0
 
 
 async def test_each_mount_is_a_series_and_label_filters_hold(house):

@@ -23,8 +23,9 @@ async def backfilled(house):
     await house.add_cpu(server_id, [*breach, (3590.0, 10.0)])
     house.server_id = server_id
     await house.connection.execute(
-        "INSERT INTO late_arrival (server_id, family, from_time, to_time)"
-        " VALUES ($1, 'cpu', now() - interval '65 minutes', now() - interval '59 minutes')",
+        "INSERT INTO late_arrival (server_id, from_time, to_time, learned_at) VALUES"
+        " ($1, now() - interval '65 minutes', now() - interval '59 minutes',"
+        " now() - interval '1 minute')",
         server_id,
     )
     return house

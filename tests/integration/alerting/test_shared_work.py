@@ -32,7 +32,7 @@ async def test_each_piece_is_leased_once_and_due_again_after_an_interval(breachi
     while (one := await work.take(connection, ids[len(taken) % 2], interval_s=10)) is not None:
         taken.append(one)
     for each in taken:
-        await each.finish(connection)
+        await each.finish(connection, rules=1, findings=0)
 
     due = await connection.fetch("SELECT due_at > now() AS later, leased_until FROM alert_work")
     assert len({each.key for each in taken}) == len(taken) == len(due)

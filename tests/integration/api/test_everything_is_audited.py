@@ -20,14 +20,14 @@ from typer.testing import CliRunner
 
 from alerting import links, notifications, rules
 from cli.commands import app as commands
-from storage import enrollments, keys, maintenance, secrets
+from storage import config_scopes, configs, enrollments, keys, maintenance, secrets
 from tests.integration.gateway.test_who_may_do_what import found_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TABLES = ("api_key", "enrollment", "alert_rule", "inhibition", "channel", "silence", "alert",
-          "server", "setting")  # fmt: skip
+          "server", "setting", "config_revision", "server_config")  # fmt: skip
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 FUTURE = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 RULE = {"metric": "cpu.usage_percent", "operator": ">",
@@ -60,6 +60,12 @@ ROUTES = {
         None,
         "silence.end",
     ),
+    "PUT /api/v1/config/{scope:path}": ("/api/v1/config/all", {"fields": {}}, "config.set"),
+    "POST /api/v1/config/{scope:path}/rollback": (
+        "/api/v1/config/server:web/rollback",
+        {},
+        "config.set",
+    ),
     "PUT /api/v1/rules/{name}": ("/api/v1/rules/cpu_usage", RULE, "rule.apply"),
 }
 NOT_ADMINS = {
@@ -72,6 +78,9 @@ COMMANDS = {
     "key rotate": ("{prefix} --grace 1h", "key.rotate"),
     "key revoke": ("{prefix}", "key.revoke"),
     "server forget": ("web", "server.forget"),
+    "server label": ("web env=e{number}", "server.label"),
+    "config set": ("all process_top_n=3", "config.set"),
+    "config rollback": ("server:web", "config.set"),
     "server approve": ("{enrollment}", "enrollment.approve"),
     "server deny": ("{enrollment}", "enrollment.deny"),
     "rule set": ("cpu_usage --level warning:70:1m", "rule.set"),
@@ -98,7 +107,7 @@ READING = (
     "version", "up", "gateway", "agent", "alerting", "migrate", "loss", "audit", "doctor parked",
     "db status", "db url", "db retention", "key list", "server list", "server show",
     "server enrollments", "rule list", "rule show", "rule test", "channel list", "alert list",
-    "alert history", "silence list", "doctor",
+    "alert history", "silence list", "doctor", "config show", "config history", "config diff",
 )  # fmt: skip
 
 
@@ -131,6 +140,13 @@ class Ready:
             server_name="web", hostname="h", machine_id=f"m{n}", agent_version="1"
         )
         assert isinstance(await enrollments.enroll(c, token, asker), enrollments.Pending)
+        for top in (3, 4):
+            await configs.change(
+                c,
+                config_scopes.parse("server:web"),
+                lambda _, top=top: {"process_top_n": top},
+                author="test",
+            )
         await c.execute("DELETE FROM alert")
         alert = await c.fetchval(
             "INSERT INTO alert (rule_id, server_id, state, severity, value, fired_at,"
@@ -155,6 +171,7 @@ class Ready:
             "alert": alert,
             "silence": silence,
             "rules": self._folder / "rules",
+            "number": n,
             "ack": await self._link(alert, n),
         }
 

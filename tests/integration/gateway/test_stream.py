@@ -11,6 +11,8 @@ import grpc
 import httpx
 import pytest
 
+from alerting import causes
+from alerting.states import Cause
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import keys
 
@@ -280,12 +282,22 @@ async def test_a_stream_that_another_gateway_took_over_is_fenced(harness, databa
     assert await connection.fetchval("SELECT count(*) FROM cpu") == 0
 
 
-@pytest.mark.parametrize("reason", ["SHUTDOWN", "REBOOT", "UPGRADE"])
-async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection, reason):
+@pytest.mark.parametrize(
+    ("reason", "word", "cause"),
+    [
+        pytest.param(pb.GOODBYE_REASON_SHUTDOWN, "shutdown", Cause.SHUTDOWN, id="shutdown"),
+        pytest.param(pb.GOODBYE_REASON_REBOOT, "reboot", Cause.REBOOT, id="reboot"),
+        pytest.param(pb.GOODBYE_REASON_UPGRADE, "upgrade", Cause.SHUTDOWN, id="upgrade"),
+        pytest.param(99, "unknown_99", Cause.SHUTDOWN, id="a newer agent's"),
+    ],
+)
+async def test_a_goodbye_is_recorded_with_its_reason_after_the_last_batch(
+    harness, connection, reason, word, cause
+):
     async with harness.stream() as agent:
         await agent.hello()
         await agent.send_batch(1)
-        await agent.send(pb.StreamRequest(goodbye=pb.Goodbye(reason=f"GOODBYE_REASON_{reason}")))
+        await agent.send(pb.StreamRequest(goodbye=pb.Goodbye(reason=reason)))
         await agent.call.done_writing()
         assert (await agent.ack()).status == pb.BATCH_STATUS_COMMITTED
         assert (await agent.status())[0] == grpc.StatusCode.OK
@@ -293,7 +305,10 @@ async def test_a_goodbye_is_recorded_after_the_last_batch(harness, connection, r
     async with asyncio.timeout(5):
         while await connection.fetchval("SELECT status FROM server") != "stopped":
             await asyncio.sleep(0.02)
-    assert await connection.fetchval("SELECT status_reason FROM server") == reason.lower()
+    server = await connection.fetchrow("SELECT id, status_reason FROM server")
+    event = await connection.fetchval("SELECT detail FROM event WHERE kind = 'goodbye'")
+    assert server["status_reason"] == event["reason"] == word
+    assert await causes.load(connection, [server["id"]], ()) == {server["id"]: cause}
 
 
 async def test_a_heartbeat_says_that_the_server_lives(harness, connection):

@@ -86,6 +86,31 @@ async def test_everything_arrives_with_all_tiers_even_when_the_move_is_cut_short
         assert await contents(target, relation, key) == await contents(connection, relation, key)
 
 
+@pytest.mark.timeout(180)
+async def test_a_move_that_goes_on_later_parts_raw_from_old_as_it_began(source, target):
+    connection, rows = source
+    steps = moving.move(connection, target)
+    await anext(steps)
+    await steps.aclose()
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    begun = await target.fetchval("SELECT value FROM hostpulse_meta WHERE key = 'move'")
+    # Begun in a week: then only what is of today is worth copying raw.
+    begun["at"] = (midnight + timedelta(days=7)).isoformat()
+    await target.execute(moving.REMEMBER, begun)
+
+    names = [step.step async for step in moving.move(connection, target)]
+
+    raw = [datetime.fromisoformat(name[4:] + "Z") for name in names if name.startswith("cpu ")]
+    assert min(raw) == midnight
+    assert await target.fetchval("SELECT min(time) FROM cpu") >= midnight
+    await compare(
+        target,
+        rows,
+        until=datetime.now(UTC) + timedelta(hours=1),
+        since=datetime.now(UTC) - timedelta(days=3),
+    )
+
+
 async def test_new_servers_get_numbers_that_were_never_used(source, target):
     connection, _ = source
     async for _ in moving.move(connection, target, by="test"):

@@ -147,6 +147,22 @@ async def test_retention_drops_raw_samples_and_keeps_their_rollups(timescale_con
     assert await connection.fetchval("SELECT count(*) FROM cpu_1h") == 1
 
 
+async def test_rollups_that_were_never_refreshed_are_late_since_their_policies_should_have_begun(
+    timescale_connection,
+):
+    engine = await engines.of(timescale_connection)
+    lag_s = await engine.rollup_lag_s(timescale_connection)
+    await timescale_connection.execute(
+        "SELECT alter_job(job_id, initial_start => now() - INTERVAL '1 hour')"
+        " FROM timescaledb_information.jobs"
+        " WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+    )
+
+    assert lag_s is not None
+    assert lag_s < 3600
+    assert await engine.rollup_lag_s(timescale_connection) >= 3600
+
+
 async def test_the_engine_leaves_upkeep_to_timescaledb(timescale_connection):
     engine = await engines.of(timescale_connection)
 

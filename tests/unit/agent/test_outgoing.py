@@ -228,7 +228,7 @@ def test_an_ack_of_an_earlier_batch_proves_nothing_about_a_range():
 def test_answers_to_configs_are_bounded():
     rig = Rig()
     for revision in range(1, 100):
-        rig.outgoing.refuse_config(pb.AgentConfig(revision=revision))
+        rig.outgoing.answer_config(pb.ConfigResult(revision=revision))
 
     answers = [each.config_result.revision for each in rig.written()]
 

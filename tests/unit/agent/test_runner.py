@@ -93,11 +93,13 @@ class Rig:
         self._left = 0
         self.before_tick = {}
 
-    async def _pause(self, seconds, stop):
+    async def _pause(self, seconds, stirred):
         self.waits.append(seconds)
         self._left -= 1
         if self._left <= 0:
-            stop.set()
+            self.stop.set()
+            return True
+        if stirred.is_set():
             return True
         self.clock.advance(seconds)
         self.clock.step_wall(self._step_wall_s)
@@ -210,3 +212,31 @@ async def test_a_family_without_a_collector_is_not_due(family):
     rig = Rig(intervals_s={family: 10.0})
 
     assert await rig.run(2) == []
+
+
+async def test_another_interval_holds_at_once_and_stays_on_the_grid():
+    rig = Rig(Load(), intervals_s={pb.FAMILY_CPU: 60.0})
+
+    async def change():
+        rig.runner.change({pb.FAMILY_CPU: 5.0}, rig.runner.collectors)
+
+    rig.before_tick[1] = change  # a minute after the first tick
+    begun_ns = rig.clock.monotonic_ns()
+    await rig.run(ticks=5)
+
+    seconds = [(tick.monotonic_ns - begun_ns) / NS_PER_S for tick in rig.ticks]
+    assert seconds == [0, 60, 65, 70]
+
+
+async def test_a_family_that_is_switched_on_begins_with_a_new_collector():
+    old, new = Load(), Load()
+    rig = Rig(old, Stuck(), intervals_s={pb.FAMILY_DISK_USAGE: 10.0, pb.FAMILY_AGENT_HEALTH: 10.0})
+
+    async def change():
+        rig.runner.change({pb.FAMILY_CPU: 10.0}, [new])
+
+    rig.before_tick[1] = change
+    await rig.run(ticks=4)
+
+    assert (old.calls, new.calls > 0) == (0, True)
+    assert list(rig.ticks[-1].samples) == [pb.FAMILY_CPU]

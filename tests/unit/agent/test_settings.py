@@ -6,6 +6,7 @@ import pytest
 
 from agent import options, settings, sources
 from agent.collectors import CollectorSettings
+from agent.redaction import RedactionMode
 from hostpulse import errors, logs
 from hostpulse.v1 import telemetry_pb2 as pb
 
@@ -92,7 +93,8 @@ def test_what_the_collectors_get_to_know(file):
         "eth*,bond0",
         "--mounts-exclude",
         "/mnt/*",
-        "--send-arguments",
+        "--redaction",
+        "redacted",
         HOSTPULSE_INTERFACE_SPEEDS_MBPS="eth0=1000, bond0=2500",
     ).collectors
 
@@ -101,19 +103,19 @@ def test_what_the_collectors_get_to_know(file):
     assert chosen.mounts.exclude == ("/mnt/*",)
     assert chosen.devices == CollectorSettings().devices
     assert chosen.interface_speeds_mbps == {"eth0": 1000.0, "bond0": 2500.0}
-    assert chosen.send_arguments
+    assert chosen.redaction is RedactionMode.REDACTED
 
 
 def test_lists_and_tables_are_written_in_the_files_own_way(file):
     path = file(
         '[agent]\ngateway = ["a.example:1", "[2001:db8::1]:2"]\nplaintext = "allow"\n'
-        "send_arguments = true\n[agent.interface_speeds_mbps]\neth0 = 1000"
+        'redaction = "full"\n[agent.interface_speeds_mbps]\neth0 = 1000'
     )
 
     chosen = load("--config", path)
 
     assert chosen.gateways == ("a.example:1", "[2001:db8::1]:2")
-    assert chosen.collectors.send_arguments
+    assert chosen.collectors.redaction is RedactionMode.FULL
     assert chosen.collectors.interface_speeds_mbps == {"eth0": 1000.0}
 
 
@@ -129,7 +131,8 @@ def test_lists_and_tables_are_written_in_the_files_own_way(file):
         (["--disabled-families", ",".join(options.COLLECTED)], "--disabled-families", "'cpu,"),
         (["--process-top-n", "2.5"], "--process-top-n", "'2.5'"),
         (["--process-top-n", "-1"], "--process-top-n", "'-1'"),
-        (["--send-arguments", "maybe"], "--send-arguments", "'maybe'"),
+        (["--redaction", "some"], "--redaction", "'some'"),
+        (["--redaction-patterns", "(a+)+$"], "--redaction-patterns", "'(a+)+$'"),
         (["--gateway", "example.org"], "--gateway", "'example.org'"),
         (["--gateway", "http://127.0.0.1:1"], "--gateway", "'http://127.0.0.1:1'"),
         (["--gateway", "127.0.0.1:70000"], "--gateway", "'127.0.0.1:70000'"),

@@ -244,3 +244,14 @@ def test_a_directory_that_can_not_be_made_leaves_the_memory(tmp_path, caplog):
     assert kept(buffer) == of(1, 2)
     assert buffer.stats().unspooled == 2
     assert [each.getMessage() for each in caplog.records] == ["spool_unusable"]
+
+
+def test_a_smaller_bound_counts_from_the_next_batch_on(opened):
+    buffer = opened(max_bytes=100 * COST)
+    fill(buffer, 10)
+
+    buffer.rebound(BufferBounds(max_bytes=3 * COST))
+    buffer.put(batch(11))
+
+    assert kept(buffer) == [(EPOCH, seq) for seq in (9, 10, 11)]
+    assert buffer.stats().dropped_samples == 8 * 3

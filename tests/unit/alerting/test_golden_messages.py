@@ -126,3 +126,34 @@ def test_every_message_fits_what_the_other_side_takes(name: str) -> None:
     (attachment,) = slack.message(n)["attachments"]
     assert len(attachment["blocks"]) <= 50
     assert "\n" not in rendering.title(n)
+
+
+def test_the_longest_message_fits_everywhere_and_keeps_its_link() -> None:
+    n = dataclasses.replace(
+        MESSAGES["many"],
+        members=tuple(
+            dataclasses.replace(MEMBERS[0], server="s" * 253, labels={"mount": "/`" * 200})
+            for _ in range(30)
+        ),
+        annotations={f"note {i}": "x" * 3000 for i in range(30)},
+        evidence=("e" * 5000,),
+        sparkline="s" * 500,
+        ack_url="https://pulse.example.org/ack/" + "t" * 300,
+    )
+
+    (embed,) = discord.embed(n)["embeds"]
+    texts = [embed["title"], embed["description"], embed["footer"]["text"]]
+    texts += [field[key] for field in embed["fields"] for key in ("name", "value")]
+    assert sum(map(len, texts)) <= 6000
+    assert embed["description"].endswith("t)")
+    assert embed["description"].count("```") % 2 == 0
+    blocks = slack.message(n)["attachments"][0]["blocks"]
+    assert len(blocks) <= 50
+    sections = [
+        block["text"]["text"] for block in blocks if block["type"] == "section" and "text" in block
+    ]
+    assert max(map(len, sections)) <= 3000
+    assert any(block["type"] == "actions" for block in blocks)
+    assert len(json.dumps(pagerduty.event(n, "R" * 32))) < 512_000
+    mail = email.compose(n, sender="a@example.org", recipients=["b@example.org"]).as_bytes()
+    assert max(map(len, mail.split(b"\n"))) <= 998

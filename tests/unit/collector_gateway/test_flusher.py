@@ -46,7 +46,8 @@ def submissions(count, settled):
     return [
         Submission(
             server_id=1,
-            rows={},
+            taken=None,
+            rows=dict,
             settle=lambda outcome, _detail, seq=seq: settled.append((seq, outcome)),
             batch=ledger.BatchId(server_id=1, epoch=5, seq=seq),
             touch=ledger.Touch(server_id=1),

@@ -13,7 +13,9 @@ from agent import (
     dropped,
     enrolling,
     outgoing,
+    overlay,
     quarantine,
+    redaction,
     runner,
     session,
     spool_room,
@@ -21,7 +23,7 @@ from agent import (
     workers,
 )
 from agent import buffer as agent_buffer
-from agent.collectors import CollectorSettings
+from agent.collectors import CollectorSettings, process_table
 from alerting import app as alerting_app
 from alerting import outbox, worker
 from api import bodies, cadence
@@ -29,6 +31,7 @@ from cli import children, prepare, up
 from collector_gateway import (
     auth,
     claims,
+    config_push,
     credits,
     denials,
     flusher,
@@ -42,7 +45,8 @@ from collector_gateway import (
     upkeep,
 )
 from collector_gateway import session as gateway_session
-from storage import enrollments, keys, lateness, reading
+from hostpulse import patterns
+from storage import configs, enrollments, keys, lateness, reading
 from storage.engines import postgres
 
 DOCUMENT = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -92,7 +96,7 @@ STATED = {
     "backlog": f"| queue of the backlog | {count(lanes.BACKLOG_MAX_BATCHES)} batches, "
     f"{lanes.BACKLOG_MAX_BYTES // MIB} MiB, and as many credits, {credits.STREAM_MAX} a stream |",
     "flush": f"| {count(lanes.LIVE_FLUSH_BATCHES)} batches ({lanes.BACKLOG_FLUSH_BATCHES} of the "
-    f"backlog), {ingest.FLUSH_WAIT_S * 1000:g} ms for",
+    f"backlog), every {ingest.FLUSH_EVERY_S * 1000:g} ms at most, 15 s",
     "flush time": f"{flusher.FLUSH_TIMEOUT_S:g} s in all | tried again after "
     f"{flusher.BACKOFF.initial_s:g} s, doubling to {flusher.BACKOFF.maximum_s:g} s",
     "slow": f"one that took too long {flusher.SLOW_TRIES} times, in halves |",
@@ -125,6 +129,16 @@ STATED = {
     "restarts": f"{children.FAILURES_MAX} failures in {children.FAILURES_WINDOW_S:g} s |",
     "upkeep": f"every {upkeep.MAINTENANCE_INTERVAL_S / 60:g}",
     "partitions": f"stand-alone {postgres.AHEAD.days} days ahead",
+    "pushed config": f"| {overlay.NAMES_MAX} names of {overlay.NAME_MAX_CHARACTERS} characters a "
+    f"list; answers that wait: {outgoing.MAX_CONFIG_RESULTS} |",
+    "command line": f"| {count(redaction.INPUT_MAX)} characters and {redaction.ARGUMENTS_MAX} "
+    f"arguments are looked at, {process_table.ARGUMENTS_BYTES // KIB} KiB is sent |",
+    "patterns": f"| {patterns.PATTERNS_MAX} of {patterns.PATTERN_MAX_CHARACTERS} characters, "
+    f"{count(patterns.TEXT_MAX)} characters searched at once, {count(patterns.COST_MAX)} ways",
+    "config push": f"looked up again after {config_push.CHECK_INTERVAL_S:g} s",
+    "config listens": f"again after {config_push.RECONNECT.initial_s:g} s, doubling to "
+    f"{config_push.RECONNECT.maximum_s:g} s |",
+    "config scopes": f"| {count(configs.SCOPES_MAX)} scopes;",
     "lateness": f"accepted up to\n{lateness.ACCEPT_LATE.days} days late, "
     f"kept for {lateness.RAW_RETENTION.days}.",
 }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.collectors import CollectorSettings, process, process_table
 from agent.collectors.process_table import ProcessReading, TableReading
+from agent.redaction import RedactionMode
 
 if TYPE_CHECKING:
     from agent.collectors.testing import FakeHost
@@ -159,12 +160,25 @@ def test_arguments_stay_on_the_host_unless_asked_for(host: FakeHost) -> None:
     (sample,) = collector(host).collect()
     assert not sample.HasField("cmdline")
 
-    (sample,) = collector(host, send_arguments=True).collect()
+    (sample,) = collector(host, redaction=RedactionMode.REDACTED).collect()
+    assert sample.cmdline == "mysql --password=***"
+
+    (sample,) = collector(host, redaction=RedactionMode.FULL).collect()
     assert sample.cmdline == "mysql --password=secret"
 
 
+def test_patterns_of_the_operator_are_secrets_too(host: FakeHost) -> None:
+    write_process(host, 1, cmdline=b"run\0acme-1234\0")
+
+    (sample,) = collector(
+        host, redaction=RedactionMode.REDACTED, redaction_patterns=("acme-[0-9]+",)
+    ).collect()
+
+    assert sample.cmdline == "run ***"
+
+
 def test_a_long_command_line_is_cut_between_characters() -> None:
-    joined = process_table.join_arguments([b"x", "é".encode() * 1000])
+    joined = process_table.write_arguments([b"x", "é".encode() * 1000], " ".join)
 
     assert len(joined.encode()) <= process_table.ARGUMENTS_BYTES
     assert joined.startswith("x éé")
@@ -174,7 +188,7 @@ def test_a_long_command_line_is_cut_between_characters() -> None:
 def test_a_kernel_thread_has_no_command_line(host: FakeHost) -> None:
     write_process(host, 2, name="kthreadd", pages=1)
 
-    (sample,) = collector(host, send_arguments=True).collect()
+    (sample,) = collector(host, redaction=RedactionMode.FULL).collect()
 
     assert not sample.HasField("cmdline")
 
@@ -194,7 +208,7 @@ def test_a_process_that_vanishes_before_the_closer_look_keeps_its_numbers(host: 
     (host.proc / "7" / "status").unlink()
     (host.proc / "7" / "cmdline").unlink()
 
-    (sample,) = collector(host, send_arguments=True).collect()
+    (sample,) = collector(host, redaction=RedactionMode.FULL).collect()
 
     assert sample.memory_rank == 1
     assert not sample.HasField("username")
@@ -210,7 +224,7 @@ def test_a_top_of_none_samples_nothing(host: FakeHost) -> None:
 def test_any_bytes_can_be_parsed(raw: bytes) -> None:
     process_table.parse_stat(raw, ticks_per_s=100, page_bytes=4096)
     process_table.parse_effective_user(raw)
-    process_table.join_arguments(raw.split(b"\0"))
+    process_table.write_arguments(raw.split(b"\0"), " ".join)
 
 
 @given(
@@ -258,7 +272,7 @@ def test_elsewhere_what_psutil_may_not_see_is_absent(
     monkeypatch.setattr(psutil, "process_iter", lambda _attrs: [seen, hidden])  # pyright: ignore[reportUnknownLambdaType]
     monkeypatch.setattr(psutil, "Process", refuse)
     reader = process.ProcessCollector(
-        CollectorSettings(send_arguments=True), host.machine(linux=False)
+        CollectorSettings(redaction=RedactionMode.FULL), host.machine(linux=False)
     )
 
     (sample,) = reader.collect()
@@ -270,7 +284,7 @@ def test_elsewhere_what_psutil_may_not_see_is_absent(
 
 def test_elsewhere_psutil_itself_answers(host: FakeHost) -> None:
     reader = process.ProcessCollector(
-        CollectorSettings(send_arguments=True), host.machine(linux=False)
+        CollectorSettings(redaction=RedactionMode.FULL), host.machine(linux=False)
     )
     reader.collect()
 
