@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from bench.query import fill_raw, fill_rollup
 from migrations import run
 from storage import catalog, engines, reader
 from storage.database import connect
 from storage.engines import rollup
 from tests.integration.dashboards import grafana
+from tests.integration.dashboards.filling import fill_raw, fill_rollup
 from tests.postgres import COPYING
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ async def seed(connection: Connection, servers: int) -> None:
             late = {(table.name, n + 1, now) for n in range(servers)}
             await engine.note_late(connection, sorted(late))
         for tier, back in zip(rollup.TIERS, (MINUTES, HOURS), strict=True):
-            target = f"{rollup.INTERNAL}.{table.name}_{tier.name}_archive"
             oldest = (now - back).replace(minute=0)
-            await fill_rollup(connection, target, table, tier, oldest, begin)
+            await fill_rollup(connection, table, tier, oldest, begin)
     await connection.execute(
         "UPDATE memory SET total_bytes = $1, free_bytes = $2, buffers_bytes = $3,"
         " cached_bytes = $4",
