@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -56,11 +56,23 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsMaterial:
-    """PEM bytes; no `authority` means the public ones, no certificate means no mutual TLS."""
+    """PEM bytes; no `authority` means the public ones, no certificate means no mutual TLS.
+
+    Attributes:
+        files: Where each of the others was read, by its name.
+    """
 
     authority: bytes | None
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
+    files: Mapping[str, Path] = field(default_factory=dict[str, "Path"])
+
+    def reread(self) -> TlsMaterial:
+        """Return what the files hold now, for a new connection; the same where one is missing."""
+        try:
+            return replace(self, **{name: path.read_bytes() for name, path in self.files.items()})
+        except OSError:
+            return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,12 +245,15 @@ def _tls(given: _Given) -> TlsMaterial | None:
             raise errors.ConfigError(given.field("tls_ca"), expectation=expectation, value=None)
         return None
     paths = {name: given.get(name, Path()) for name in names if name in given}
+    if authority != PUBLIC_AUTHORITIES:
+        paths["tls_ca"] = Path(authority).expanduser()
     pem = {name: _read(given.field(name), path) for name, path in paths.items()}
-    public = authority == PUBLIC_AUTHORITIES
+    fields = {"tls_ca": "authority", "tls_cert": "certificate", "tls_key": "key"}
     return TlsMaterial(
-        authority=None if public else _read(given.field("tls_ca"), Path(authority).expanduser()),
+        authority=pem.get("tls_ca"),
         certificate=pem.get("tls_cert"),
         key=pem.get("tls_key"),
+        files={fields[name]: path for name, path in paths.items()},
     )
 
 

@@ -125,7 +125,8 @@ class Uplink:
 
     async def _converse(self, gateway: str, stop: asyncio.Event) -> telemetry_pb2.Drain | None:
         """Hold one stream to its end; return the Drain that ended it, None after the stop."""
-        connection = channel.open_channel(gateway, self._settings.tls)
+        tls = self._settings.tls and self._settings.tls.reread()  # renewed without a restart
+        connection = channel.open_channel(gateway, tls)
         outgoing: Outgoing | None = None
         try:
             # types-grpcio knows the call's status methods under a narrower name.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from api import failures, problems
+from api import failures, limiting, problems
 from collector_gateway import auth, denials
+from collector_gateway.limits import Limited
 from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
 
@@ -37,10 +38,14 @@ class RequireKey:
         """Answer one request."""
         if scope["type"] == "http" and not _is_open(scope["path"]):
             try:
-                principal = await self._authenticator.authenticate(_credential(Request(scope)))
+                principal = await self._authenticator.authenticate(
+                    _credential(Request(scope)), address=limiting.address_of(scope)
+                )
             except Unauthenticated as error:
                 await self._note(scope, None, str(error))
                 refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
+            except Limited as error:
+                refusal = limiting.too_fast(error)
             except errors.Retryable as error:
                 refusal = failures.retry_later(str(error), error.after_s)
             else:

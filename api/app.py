@@ -24,6 +24,7 @@ from api import (
     failures,
     health,
     keys,
+    limiting,
     listing,
     missing,
     posting,
@@ -47,9 +48,13 @@ def create(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     failures.install(app)
+    if services.limits is not None:
+        app.add_middleware(limiting.LimitKey, limits=services.limits)
     app.add_middleware(
         access.RequireKey, authenticator=services.authenticator, denied=services.denials
     )
+    if services.limits is not None:  # added last, and so asked first
+        app.add_middleware(limiting.LimitAddress, limits=services.limits)
     for module in (
         posting,
         reading,

@@ -28,6 +28,7 @@ KEYS = {
 }
 RECURRENCE_KEYS = {"zone", "on", "at", "lasts"}
 FOREVER = timedelta(days=3650)
+NUMBER_MAX = 2**31 - 1  # of a silence: what the column can hold
 
 
 def router(services: Services) -> APIRouter:
@@ -64,7 +65,8 @@ def router(services: Services) -> APIRouter:
         access.require_admin(request)
         who = access.principal(request).actor
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
-            if not await silences.end(connection, silence_id, who=who):
+            known = 0 < silence_id <= NUMBER_MAX
+            if not (known and await silences.end(connection, silence_id, who=who)):
                 detail = "no silence of this number is going on or to come"
                 raise problems.Problem(HTTPStatus.NOT_FOUND, detail)
         return Response(status_code=HTTPStatus.NO_CONTENT)

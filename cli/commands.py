@@ -12,6 +12,7 @@ from cli.audit_log import show_audit
 from cli.doctor import doctor_app
 from cli.loss import loss
 from cli.move import move
+from cli.tls import tls_app
 from cli.top import top
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
@@ -32,6 +33,7 @@ for name, group in (
     ("channel", channels.channels_app),
     ("alert", alerts.alerts_app),
     ("silence", silences.silences_app),
+    ("tls", tls_app),
 ):
     app.add_typer(group, name=name)
 databases.databases_app.command("move")(move)

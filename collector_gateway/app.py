@@ -15,23 +15,24 @@ import contextlib
 import os
 import socket
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
-import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from collector_gateway import authority
 from collector_gateway.auth import Authenticator
+from collector_gateway.certificates import grpc_credentials, http_context
 from collector_gateway.claims import Claims
 from collector_gateway.config_push import ConfigPush
 from collector_gateway.credits import Credits
 from collector_gateway.denials import Denials
 from collector_gateway.enrolling import EnrollmentService
+from collector_gateway.http_server import HttpServer
 from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
+from collector_gateway.limits import Limits
 from collector_gateway.live import Live
 from collector_gateway.metrics import Metrics
 from collector_gateway.service import TelemetryService
@@ -45,7 +46,7 @@ from hostpulse.lifecycle import run_until_stopped
 from storage.database import open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from collector_gateway.settings import GatewaySettings
 
@@ -63,15 +64,6 @@ DRAIN_S = 2.0
 STOP_S = 4.0
 
 log = structlog.get_logger()
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: they would take SIGINT away from the other parts."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave the signals to `hostpulse.lifecycle`."""
-        yield
 
 
 class Gateway:
@@ -100,6 +92,8 @@ class Gateway:
             SchemaMismatch: the database does not fit.
         """
         dsn = self._settings.database_url.get_secret_value()
+        for variable in self._settings.exposed:
+            log.warning("plaintext_beyond_this_machine", setting=variable)
         async with AsyncExitStack() as stack:
             flush_pool = await stack.enter_async_context(
                 open_pool(dsn, "flush", max_size=1, statement_timeout_s=15.0)
@@ -112,7 +106,14 @@ class Gateway:
             )
             accepted = self._settings.tokens()
             tokens = Tokens(accepted, clock=self._clock) if accepted else None
-            authenticator = Authenticator(query_pool, clock=self._clock, tokens=tokens)
+            limits = Limits(
+                requests_per_s=self._settings.http_requests_per_s,
+                server_bytes_per_s=self._settings.server_bytes_per_s,
+                clock=self._clock,
+            )
+            authenticator = Authenticator(
+                query_pool, clock=self._clock, tokens=tokens, limits=limits
+            )
             denials = Denials(query_pool, clock=self._clock)
             live = Live(
                 dsn,
@@ -144,6 +145,7 @@ class Gateway:
                 claims=claims,
                 ingest=ingest,
                 credits=Credits(BACKLOG_MAX_BATCHES),
+                limits=limits,
                 query_pool=query_pool,
                 metrics=self.metrics,
                 clock=self._clock,
@@ -152,6 +154,7 @@ class Gateway:
             enrolling = EnrollmentService(
                 query_pool,
                 denials=denials,
+                limits=limits,
                 read_authority=lambda: authority.read(self._settings.tls_cert),
             )
             web = self._web(
@@ -160,6 +163,7 @@ class Gateway:
                     authenticator=authenticator,
                     denials=denials,
                     live=live,
+                    limits=limits,
                     store=ingest,
                     readiness=upkeep.readiness,
                     registry=self.metrics.registry,
@@ -218,52 +222,19 @@ class Gateway:
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
         """Bind the agents' port, with TLS where there is a certificate."""
-        certificate, key = self._settings.tls_cert, self._settings.tls_key
-        if certificate is None or key is None:
+        files = self._settings.certificate_files
+        if files is None:
             return server.add_insecure_port(address)
-        pair = (_read("HOSTPULSE_TLS_KEY", key), _read("HOSTPULSE_TLS_CERT", certificate))
-        return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        return server.add_secure_port(address, grpc_credentials(files))
 
     async def _serve_http(self, web: object, stop: asyncio.Event) -> None:
         """Serve people and scripts."""
-        address = self._settings.http_listen
-        host, _, port = address.rpartition(":")
-        server = _Server(
-            uvicorn.Config(
-                web,  # pyright: ignore[reportArgumentType]
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=True,
-                lifespan="off",
-                timeout_graceful_shutdown=2,
-                h11_max_incomplete_event_size=32 * 1024,
-                limit_concurrency=500,
-            )
-        )
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            listener.close()
-            raise errors.ConfigError(
-                "HOSTPULSE_HTTP_LISTEN", expectation="an address that is free", value=address
-            ) from error
-        self.http_port = listener.getsockname()[1]
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
-        log.info("http_listening", address=address)
+        files = self._settings.certificate_files if self._settings.http_has_tls else None
+        context = None if files is None else http_context(files)
+        server = HttpServer(self._settings.http_listen, context=context)
+        self.http_port = server.port
         self.started.set()
-        try:
-            stopping = asyncio.create_task(stop.wait(), name="http stop")
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            server.should_exit = True
-            await serving
-        finally:
-            serving.cancel()
-            listener.close()
+        await server.serve(web, stop)
 
 
 async def _mirror(task: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -275,11 +246,3 @@ async def _mirror(task: asyncio.Task[None], stop: asyncio.Event) -> None:
         stopping.cancel()
     if task.done():
         task.result()
-
-
-def _read(variable: str, path: str) -> bytes:
-    """Read a file that a variable names."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise errors.ConfigError(variable, expectation="a readable file", value=path) from error

@@ -23,6 +23,7 @@ from storage import keys
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from collector_gateway.limits import Limits
     from hostpulse.clock import Clock
     from storage.database import Pool
 
@@ -65,9 +66,18 @@ class Authenticator:
         pool: for queries; opened and closed by its owner.
         clock: the monotonic one ages the cache, the wall's ends expiring keys between two looks.
         tokens: of which JSON web tokens are taken; None: of none.
+        limits: how often an address may fail; None: as often as it likes.
     """
 
-    def __init__(self, pool: Pool, *, clock: Clock, tokens: tokens.Tokens | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        clock: Clock,
+        tokens: tokens.Tokens | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._limits = limits
         self._pool = pool
         self._clock = clock
         self._tokens = tokens
@@ -76,13 +86,30 @@ class Authenticator:
         self._touched: OrderedDict[int, int] = OrderedDict()
         self._looking: dict[bytes, asyncio.Task[Principal]] = {}
 
-    async def authenticate(self, key: str | None) -> Principal:
+    async def authenticate(self, key: str | None, *, address: str = "") -> Principal:
         """Return who bears this key.
+
+        Args:
+            key: a key or token.
+            address: where the caller is, whose failures are counted.
 
         Raises:
             Unauthenticated: there is none, or it is unknown, revoked or expired.
+            Limited: the address has failed too often, and the key is not known here.
             Retryable: the database can't be asked, and the key was not good lately.
         """
+        if self._limits is None:
+            return await self._authenticate(key)
+        if key is None or keys.digest(key) not in self._known:
+            self._limits.check_logins(address)
+        try:
+            return await self._authenticate(key)
+        except Unauthenticated:
+            self._limits.login_failed(address)
+            raise
+
+    async def _authenticate(self, key: str | None) -> Principal:
+        """Return who bears this key."""
         if not key:
             raise Unauthenticated("expected an API key, got none")
         if self._tokens is not None and tokens.looks_like_one(key):

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from collector_gateway.auth import AWAY
 from collector_gateway.denials import Denial, host_of
 from collector_gateway.greeting import FACT_MAX_CHARS, MACHINE_ID_MAX_CHARS
+from collector_gateway.limits import Limited
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import enrollments
 from storage.servers import InvalidName
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from collector_gateway.denials import Denials
+    from collector_gateway.limits import Limits
     from storage.database import Pool
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -37,13 +39,20 @@ class EnrollmentService:
     Args:
         pool: for queries.
         denials: is told who was turned away.
+        limits: how often an address may call, and fail.
         read_authority: returns the private authority in PEM, None where there is none; may raise
             OSError and ValueError.
     """
 
     def __init__(
-        self, pool: Pool, *, denials: Denials, read_authority: Callable[[], bytes | None]
+        self,
+        pool: Pool,
+        *,
+        denials: Denials,
+        limits: Limits,
+        read_authority: Callable[[], bytes | None],
     ) -> None:
+        self._limits = limits
         self._pool = pool
         self._denials = denials
         self._read_authority = read_authority
@@ -58,6 +67,10 @@ class EnrollmentService:
 
     async def _get_authority(self, _request: bytes, context: Context) -> bytes:
         """Return the private authority, to anybody."""
+        try:
+            self._limits.admit_call(host_of(context.peer()))
+        except Limited as error:
+            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         return pb.GetAuthorityResponse(
             ca_certificate=await self._authority(context)
         ).SerializeToString()
@@ -68,6 +81,12 @@ class EnrollmentService:
             request = pb.EnrollRequest.FromString(data)
         except DecodeError:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "expected an EnrollRequest")
+        address = host_of(context.peer())
+        try:
+            self._limits.admit_call(address)
+            self._limits.check_logins(address)
+        except Limited as error:
+            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         asker = await _asker(request, context)
         try:
             async with (
@@ -110,6 +129,7 @@ class EnrollmentService:
         self, refused: enrollments.Refused, asker: enrollments.Asker, context: Context
     ) -> NoReturn:
         """Record a refusal, and say why."""
+        self._limits.login_failed(host_of(context.peer()))
         token = refused.token_prefix
         await self._denials.note(
             Denial(

@@ -7,6 +7,7 @@ garbage ends one stream with a clear status.
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError
 from collector_gateway import greeting
 from collector_gateway.auth import bearer
 from collector_gateway.denials import Denial, host_of
+from collector_gateway.limits import STREAMS_MAX, Limited
 from collector_gateway.principals import Unauthenticated
 from collector_gateway.session import Session
 from hostpulse import errors
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collector_gateway.credits import Credits
     from collector_gateway.denials import Denials
     from collector_gateway.ingest import Ingest
+    from collector_gateway.limits import Limits
     from collector_gateway.live import Live
     from collector_gateway.metrics import Metrics
     from collector_gateway.principals import Principal
@@ -59,6 +62,7 @@ class _Refusal(Exception):
         who: asked, where that is known.
         subject: the server that was asked for.
         machine_id: that asked for it.
+        after_s: when to come again, where that is known.
     """
 
     def __init__(
@@ -69,7 +73,9 @@ class _Refusal(Exception):
         who: Principal | None = None,
         subject: str | None = None,
         machine_id: str | None = None,
+        after_s: float | None = None,
     ) -> None:
+        self.after_s = after_s
         self.code = code
         self.detail = detail
         self.who = who
@@ -101,6 +107,7 @@ class TelemetryService:
         claims: opens streams.
         ingest: takes batches.
         credits: leave to send backlog.
+        limits: how fast anybody may go.
         query_pool: for goodbyes.
         metrics: of this process.
         clock: ours.
@@ -117,6 +124,7 @@ class TelemetryService:
         claims: Claims,
         ingest: Ingest,
         credits: Credits,
+        limits: Limits,
         query_pool: Pool,
         metrics: Metrics,
         clock: Clock,
@@ -129,6 +137,7 @@ class TelemetryService:
         self._config = config
         self._ingest = ingest
         self._credits = credits
+        self._limits = limits
         self._query_pool = query_pool
         self._metrics = metrics
         self._clock = clock
@@ -160,6 +169,10 @@ class TelemetryService:
                 )
                 await self._denials.note(refusal.denial(peer))
             self._metrics.streams_refused.labels(code=refusal.code.name).inc()
+            if refusal.after_s is not None:
+                # As gRPC's own retries have it (proposal A6).
+                pushback = (("grpc-retry-pushback-ms", str(math.ceil(refusal.after_s * 1000))),)
+                context.set_trailing_metadata(pushback)
             await context.abort(refusal.code, refusal.detail)
             return
         self._sessions.add(session)
@@ -183,19 +196,25 @@ class TelemetryService:
         """
         if self._draining:
             raise _Refusal(RETRYABLE, "this gateway is stopping")
+        if len(self._sessions) >= STREAMS_MAX:
+            raise _Refusal(RETRYABLE, f"this gateway has {STREAMS_MAX} streams already")
         principal = await self._authenticate(context)
         hello = await self._read_hello(context)
         if not principal.may_write(hello.server_name):
             detail = f"this key is not for the server {hello.server_name!r}"
             raise _denied(detail, principal, hello)
+        if not _certificate_fits(context, hello.server_name):
+            detail = f"this certificate is not for the server {hello.server_name!r}"
+            raise _denied(detail, principal, hello)
         token = uuid.uuid4()
         try:
+            self._limits.admit_stream(hello.server_name)
             claim = greeting.to_claim(hello, token)
             answer = await self._claims.claim(claim)
         except greeting.InvalidHello as error:
             raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         except errors.Retryable as error:
-            raise _Refusal(RETRYABLE, str(error)) from error
+            raise _busy(error) from error
         if isinstance(answer, claims.Refused):
             detail = (
                 f"the name {hello.server_name!r} belongs to machine {answer.machine_id[:8]}..., "
@@ -210,6 +229,7 @@ class TelemetryService:
             token=token,
             ingest=self._ingest,
             credits=self._credits,
+            limits=self._limits,
             metrics=self._metrics,
             clock=self._clock,
             on_config_result=self._config.answered,
@@ -221,14 +241,16 @@ class TelemetryService:
         """Check the key that the call carries."""
         metadata = dict(context.invocation_metadata() or ())
         authorization = metadata.get("authorization")
+        address = host_of(context.peer())
         try:
+            self._limits.admit_call(address)
             return await self._authenticator.authenticate(
-                bearer(authorization if isinstance(authorization, str) else None)
+                bearer(authorization if isinstance(authorization, str) else None), address=address
             )
         except Unauthenticated as error:
             raise _Refusal(grpc.StatusCode.UNAUTHENTICATED, str(error)) from error
         except errors.Retryable as error:
-            raise _Refusal(RETRYABLE, str(error)) from error
+            raise _busy(error) from error
 
     async def _read_hello(self, context: Context) -> pb.Hello:
         """Read the first message, which must be Hello."""
@@ -263,6 +285,21 @@ class TelemetryService:
                 )
         except Exception as error:
             log.warning("goodbye_not_recorded", server=session.server_name, error=str(error))
+
+
+def _busy(error: errors.Retryable) -> _Refusal:
+    """Refuse for now."""
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED if isinstance(error, Limited) else RETRYABLE
+    return _Refusal(code, str(error), after_s=error.after_s)
+
+
+def _certificate_fits(context: Context, server_name: str) -> bool:
+    """Whether the agent's certificate, where it had to bring one, bears the server's name."""
+    about = context.auth_context()
+    if "x509_pem_cert" not in about:
+        return True  # plaintext, or agents are not asked for certificates
+    names = (*about.get("x509_subject_alternative_name", ()), *about.get("x509_common_name", ()))
+    return server_name.encode() in names
 
 
 def _denied(detail: str, who: Principal, hello: pb.Hello) -> _Refusal:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from collector_gateway.auth import Authenticator
     from collector_gateway.denials import Denials
+    from collector_gateway.limits import Limits
     from collector_gateway.live import Live
     from hostpulse.clock import Clock
     from storage import requests
@@ -54,6 +55,7 @@ class Services:
     Attributes:
         denials: is told who was turned away; None in tests of other things.
         live: ends long answers, such as event streams, when their key ends; None as above.
+        limits: how fast anybody may go; None as above.
     """
 
     query_pool: Pool
@@ -64,3 +66,4 @@ class Services:
     clock: Clock
     denials: Denials | None = None
     live: Live | None = None
+    limits: Limits | None = None

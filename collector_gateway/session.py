@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from collector_gateway.credits import Credits
     from collector_gateway.ingest import Ingest
+    from collector_gateway.limits import Limits
     from collector_gateway.metrics import Metrics
     from hostpulse.clock import Clock
     from storage import claims
@@ -44,6 +45,7 @@ class Session:
         token: the fencing token under which the server was claimed.
         ingest: where batches go.
         credits: leave to send backlog.
+        limits: how fast to read.
         metrics: of this process.
         clock: ours, to compare with the agent's.
         on_config_result: takes an agent's verdict on a config.
@@ -58,6 +60,7 @@ class Session:
         token: UUID,
         ingest: Ingest,
         credits: Credits,
+        limits: Limits,
         metrics: Metrics,
         clock: Clock,
         on_config_result: Callable[[Session, pb.ConfigResult], None],
@@ -72,6 +75,7 @@ class Session:
         self.config_revision = claimed.config.revision if claimed.config else unknown
         self._on_config_result = on_config_result
         self._context = context
+        self._limits = limits
         self._metrics = metrics
         self._intake = Intake(
             hello,
@@ -109,6 +113,10 @@ class Session:
         self._ended.set()
         self._answered.set()
 
+    def end_unauthenticated(self, reason: str) -> None:
+        """End the stream because what it rests on has ended; what was not acked is sent again."""
+        self.end(grpc.StatusCode.UNAUTHENTICATED, reason)
+
     def drain(self, reconnect_after_s: float) -> None:
         """Ask the agent to go elsewhere; what it sent is still stored and answered."""
         self.answer(
@@ -119,6 +127,9 @@ class Session:
 
     async def run(self) -> None:
         """Read and answer until the agent goes, or `end` is called."""
+        # By itself: a first write that is cancelled half-way leaves gRPC in doubt whether it is
+        # sent, and then the status can't be sent either (GRPC_CALL_ERROR_TOO_MANY_OPERATIONS).
+        await self._context.send_initial_metadata(())
         self._intake.open()
         reader = asyncio.create_task(self._read(), name=f"read {self.server_name}")
         writer = asyncio.create_task(self._write(), name=f"write {self.server_name}")
@@ -144,6 +155,8 @@ class Session:
             if data is grpc.aio.EOF:
                 return
             self._metrics.bytes_received.inc(len(data))
+            if (pause_s := self._limits.charge_message(self.server_id, len(data))) > 0:
+                await asyncio.sleep(pause_s)  # HTTP/2 holds the agent back meanwhile
             try:
                 request = pb.StreamRequest.FromString(data)
             except DecodeError:

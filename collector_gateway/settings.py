@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from collector_gateway.certificates import CertificateFiles
 from collector_gateway.tokens import TokenSettings
 from hostpulse.errors import ConfigError
 from storage.settings import ServerSettings
@@ -20,10 +21,25 @@ class GatewaySettings(ServerSettings):
 
     grpc_listen: Listen = Field("127.0.0.1:50051", description="host:port for agents")
     http_listen: Listen = Field("127.0.0.1:8080", description="host:port for people and scripts")
-    tls_cert: str | None = Field(None, description="PEM file; TLS for agents")
+    tls_cert: str | None = Field(None, description="PEM file; TLS for agents, and for HTTP")
     tls_key: str | None = Field(None, description="PEM file that belongs to tls_cert")
+    tls_client_ca: str | None = Field(
+        None, description="PEM file; agents must bring a certificate of it, in their server's name"
+    )
+    http_tls: Literal["auto", "on", "off"] = Field(
+        "auto", description="TLS for HTTP; `auto`: beyond this machine, where there is tls_cert"
+    )
     plaintext: Literal["loopback", "allow"] = Field(
-        "loopback", description="`allow` lets agents connect without TLS from elsewhere"
+        "loopback", description="`allow` takes agents and HTTP without TLS from elsewhere"
+    )
+    http_requests_per_s: float = Field(
+        50.0, ge=1, le=100_000, description="of a key; ten seconds' worth may come at once"
+    )
+    server_bytes_per_s: float = Field(
+        131_072.0,
+        ge=4096,
+        le=1e9,
+        description="of a server over gRPC; it is read no faster",
     )
     jwt_public_key: str | None = Field(None, description="PEM file; JSON web tokens of its owner")
     jwt_jwks: str | None = Field(None, description="JSON web key set, a file; instead of one key")
@@ -32,22 +48,60 @@ class GatewaySettings(ServerSettings):
     jwt_max_lifetime_s: int = Field(86_400, ge=60, le=31_536_000, description="of a token")
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/name")
 
+    @property
+    def certificate_files(self) -> CertificateFiles | None:
+        """The gateway's certificate; None is plaintext."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return CertificateFiles(
+            certificate=Path(self.tls_cert).expanduser(),
+            key=Path(self.tls_key).expanduser(),
+            client_authority=Path(self.tls_client_ca).expanduser() if self.tls_client_ca else None,
+        )
+
+    @property
+    def http_has_tls(self) -> bool:
+        """Whether HTTP is served with TLS."""
+        if self.http_tls != "auto":
+            return self.http_tls == "on"
+        return self.tls_cert is not None and not self.http_listen.startswith(LOOPBACK)
+
+    @property
+    def exposed(self) -> list[str]:
+        """Name the listeners that are open beyond this machine without TLS."""
+        plain = {
+            "HOSTPULSE_GRPC_LISTEN": self.grpc_listen if self.tls_cert is None else None,
+            "HOSTPULSE_HTTP_LISTEN": None if self.http_has_tls else self.http_listen,
+        }
+        return [name for name, at in plain.items() if at and not at.startswith(LOOPBACK)]
+
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
-        """Refuse half a key pair, and plaintext beyond loopback unless it was asked for."""
+        """Refuse half of TLS, and plaintext beyond loopback unless it was asked for."""
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError(
                 "HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY",
                 expectation="set both or neither",
                 value=(self.tls_cert, self.tls_key),
             )
-        exposed = not self.grpc_listen.startswith(LOOPBACK)
-        if exposed and self.tls_cert is None and self.plaintext != "allow":
+        needing = {
+            "HOSTPULSE_TLS_CLIENT_CA": self.tls_client_ca,
+            "HOSTPULSE_HTTP_TLS": self.http_tls if self.http_tls == "on" else None,
+        }
+        for variable, value in needing.items():
+            if value is not None and self.tls_cert is None:
+                raise ConfigError(
+                    variable,
+                    expectation="set together with HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY",
+                    value=value,
+                )
+        if self.exposed and self.plaintext != "allow":
+            variable = self.exposed[0]
             raise ConfigError(
-                "HOSTPULSE_GRPC_LISTEN",
+                variable,
                 expectation="a loopback address, or HOSTPULSE_TLS_CERT and HOSTPULSE_TLS_KEY set "
                 "(HOSTPULSE_PLAINTEXT=allow takes keys and data unencrypted)",
-                value=self.grpc_listen,
+                value=self.grpc_listen if "GRPC" in variable else self.http_listen,
             )
         return self
 

@@ -42,8 +42,8 @@ class Gateway:
     def is_alive(self) -> bool:
         return self.process is not None and self.process.popen.poll() is None
 
-    def start(self) -> Running:
-        """Start it and do not wait."""
+    def start(self, **variables: str) -> Running:
+        """Start it, with more variables, and do not wait."""
         self.process = self.ground.start(
             self.name,
             [sys.executable, "-m", "cli", "gateway"],
@@ -52,6 +52,7 @@ class Gateway:
                 HOSTPULSE_GRPC_LISTEN=self.address,
                 HOSTPULSE_HTTP_LISTEN=f"127.0.0.1:{self.http_port}",
                 HOSTPULSE_DATA_DIR=self.ground.folder / self.name,
+                **variables,
             ),
         )
         return self.process

@@ -35,7 +35,7 @@ class UntouchedStore:
 class NamedKeys:
     """Knows keys by the name of their role; `away` is the database."""
 
-    async def authenticate(self, key: str | None) -> auth.Principal:
+    async def authenticate(self, key: str | None, *, address: str = "") -> auth.Principal:
         if key == "away":
             raise errors.Retryable("the API key can't be checked: the database is away")
         if key not in set(keys.Role):

@@ -30,15 +30,18 @@ from api import bodies, cadence
 from cli import children, prepare, up
 from collector_gateway import (
     auth,
+    buckets,
     claims,
     config_push,
     credits,
     denials,
     flusher,
     greeting,
+    http_server,
     ingest,
     intake,
     lanes,
+    limits,
     live,
     service,
     tokens,
@@ -105,7 +108,18 @@ STATED = {
     f"{claims.CLAIM_TIMEOUT_S:g} s",
     "post": f"| {bodies.MAX_BYTES // KIB} KiB, {bodies.TIMEOUT_S:g} s to arrive, "
     f"{ingest.HTTP_WAIT_S:g} s to be stored |",
-    "points": f"| {count(reading.MAX_POINTS)} points;",
+    "points": f"| {count(reading.MAX_POINTS)} points, read {count(reading.ROWS_AT_ONCE)} rows at a",
+    "connections of an address": f"| {http_server.ADDRESS_MAX_CONNECTIONS} | the newest is closed",
+    "header": f"| an HTTP header | {http_server.HEADER_MAX_BYTES // KIB} KiB, "
+    f"{http_server.HEADER_WITHIN_S:g} s to arrive |",
+    "unread answer": f"| an HTTP answer that nobody reads | {http_server.READ_WITHIN_S:g} s |",
+    "failed logins": f"| {limits.FAILED_LOGINS.per_s:g} a second, "
+    f"{limits.FAILED_LOGINS.burst:g} at once |",
+    "opening streams": f"| {limits.STREAMS_OF_ADDRESS.per_s:g} a second an address, "
+    f"{count(round(limits.STREAMS_OF_ADDRESS.burst))} at once; "
+    f"{limits.STREAMS_OF_SERVER.per_s:g} a server, {limits.STREAMS_OF_SERVER.burst:g} at once |",
+    "open streams": f"| open streams | {count(limits.STREAMS_MAX)} |",
+    "callers": f"| callers whose pace is remembered | {count(buckets.CALLERS_MAX)} of each kind |",
     "rhythms": f"| servers whose posts' rhythm is known | {count(cadence.SERVERS_MAX)} |",
     "keys": f"| {count(auth.REMEMBERED_MAX)} good, {count(auth.REFUSED_MAX)} refused; "
     f"looked up again after {auth.RECHECK_NS // NS} s |",

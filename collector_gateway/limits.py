@@ -1,0 +1,129 @@
+"""How fast anybody may go on this gateway: one token bucket for each key, address or server.
+
+Every gateway process counts for itself. Defaults are far above what a fleet needs, also when all of
+it comes back at once behind one address; they keep one abuser from starving the others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from collector_gateway.buckets import Buckets, Rate
+from hostpulse import errors
+
+if TYPE_CHECKING:
+    from hostpulse.clock import Clock
+
+BURST_S = 10.0  # how many seconds' worth of a rate may come at once
+FAILED_LOGINS = Rate(per_s=1.0, burst=60)  # of an address; beyond, only keys known here are taken
+STREAMS_OF_ADDRESS = Rate(per_s=500.0, burst=5_000)  # a fleet behind one address, all at once
+STREAMS_OF_SERVER = Rate(per_s=0.5, burst=20)  # two agents under one name, or one that flaps
+MESSAGE_MIN_BYTES = 256  # what a small message costs is not its bytes
+STREAMS_MAX = 20_000  # open at once on this gateway
+
+
+class Limited(errors.Retryable):
+    """Somebody goes too fast; `after_s` says when to come again."""
+
+
+class Limits:
+    """The buckets of a gateway.
+
+    Args:
+        requests_per_s: HTTP requests of a key; an address may make four times as many.
+        server_bytes_per_s: of a server, over gRPC; beyond, its stream is read no faster.
+        clock: its monotonic side.
+    """
+
+    def __init__(self, *, requests_per_s: float, server_bytes_per_s: float, clock: Clock) -> None:
+        self._requests_of_key = Buckets(_of(requests_per_s), clock=clock)
+        self._requests_of_address = Buckets(_of(4 * requests_per_s), clock=clock)
+        self._bytes_of_server = Buckets(_of(server_bytes_per_s), clock=clock)
+        self._failed_logins = Buckets(FAILED_LOGINS, clock=clock)
+        self._streams_of_address = Buckets(STREAMS_OF_ADDRESS, clock=clock)
+        self._streams_of_server = Buckets(STREAMS_OF_SERVER, clock=clock)
+
+    def admit_request(self, address: str) -> None:
+        """Count an HTTP request of an address.
+
+        Raises:
+            Limited: there were too many.
+        """
+        _admit(self._requests_of_address, network_of(address), "requests of this address")
+
+    def admit_request_of(self, actor: str) -> None:
+        """Count an HTTP request of a key or token.
+
+        Raises:
+            Limited: there were too many.
+        """
+        _admit(self._requests_of_key, actor, "requests with this key")
+
+    def admit_call(self, address: str) -> None:
+        """Count a gRPC call of an address.
+
+        Raises:
+            Limited: there were too many.
+        """
+        _admit(self._streams_of_address, network_of(address), "streams of this address")
+
+    def admit_stream(self, server_name: str) -> None:
+        """Count a stream that opens for a server.
+
+        Raises:
+            Limited: there were too many.
+        """
+        _admit(self._streams_of_server, server_name, "streams of this server")
+
+    def check_logins(self, address: str) -> None:
+        """Let an address try a credential that is not known here.
+
+        Raises:
+            Limited: it has failed too often.
+        """
+        if (after_s := self._failed_logins.peek(network_of(address))) > 0:
+            raise Limited("too many failed logins of this address", after_s=after_s)
+
+    def login_failed(self, address: str) -> None:
+        """Count a failed login."""
+        self._failed_logins.charge(network_of(address), 1.0)
+
+    def charge_message(self, server_id: int, size_bytes: int) -> float:
+        """Count a message of a server; return for how many seconds not to read on."""
+        return self._bytes_of_server.charge(server_id, max(size_bytes, MESSAGE_MIN_BYTES))
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one address: with IPv6, all that one customer usually has (a /64).
+
+    Args:
+        address: of HTTP, or a gRPC peer without its port (`ipv4:10.0.0.9`, `ipv6:[::1]`).
+    """
+    host = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").strip("[]")
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return host
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _of(per_s: float) -> Rate:
+    """Make a rate with its burst."""
+    return Rate(per_s=per_s, burst=per_s * BURST_S)
+
+
+def _admit(buckets: Buckets, caller: str, what: str) -> None:
+    """Take a token.
+
+    Raises:
+        Limited: there is none.
+    """
+    if (after_s := buckets.take(caller)) > 0:
+        raise Limited(f"too many {what}: come again in {math.ceil(after_s)} s", after_s=after_s)

@@ -1,0 +1,112 @@
+"""What one address may hold open over HTTP, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from collector_gateway import http_server
+from collector_gateway.http_server import HttpServer
+
+GREETING = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+BIG = 64 * 1024 * 1024
+
+
+async def app(scope, receive, send):
+    """Answer `/` with a word, anything else with more than any buffer holds."""
+    size = 2 if scope["path"] == "/" else BIG
+    headers = [(b"content-length", str(size).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(max(1, size // 65536)):
+        chunk = b"x" * min(size, 65536)
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+async def port(monkeypatch):
+    monkeypatch.setattr(http_server, "HEADER_WITHIN_S", 0.5)
+    monkeypatch.setattr(http_server, "READ_WITHIN_S", 0.5)
+    server = HttpServer("127.0.0.1:0", context=None)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(server.serve(app, stop))
+    yield server.port
+    stop.set()
+    await serving
+
+
+@contextlib.asynccontextmanager
+async def connection(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def answer(reader):
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        return head.split(b"\r\n")[0], await reader.readexactly(2)
+
+
+async def ended(reader):
+    """Read to the end, however it comes."""
+    with contextlib.suppress(ConnectionResetError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(10):
+            return await reader.read(100)
+    return b""
+
+
+async def test_a_header_that_never_ends_is_not_waited_for(port):
+    async with connection(port) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost:")
+        assert await ended(reader) == b""
+
+
+async def test_a_connection_without_a_word_ends(port):
+    async with connection(port) as (reader, _):
+        assert await ended(reader) == b""
+
+
+async def test_the_header_of_a_later_request_has_a_bound_too(port):
+    async with connection(port) as (reader, writer):
+        for _ in range(2):
+            writer.write(GREETING)
+            assert await answer(reader) == (b"HTTP/1.1 200 OK", b"xx")
+        writer.write(b"GET / HT")
+        assert await ended(reader) == b""
+
+
+async def test_a_reader_who_stops_is_not_waited_for(port):
+    async with connection(port) as (reader, writer):
+        writer.write(GREETING.replace(b"/ ", b"/big ", 1))
+        await reader.readuntil(b"\r\n\r\n")
+        read = 0
+        with contextlib.suppress(ConnectionResetError):
+            await asyncio.sleep(2)  # what is looked at: nobody reads for longer than the bound
+            async with asyncio.timeout(10):
+                while chunk := await reader.read(65536):
+                    read += len(chunk)
+        assert read < BIG
+
+
+async def test_one_address_holds_no_more_than_its_share(port, monkeypatch):
+    monkeypatch.setattr(http_server, "ADDRESS_MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "HEADER_WITHIN_S", 60)
+    monkeypatch.setattr(http_server, "_is_local", lambda _host: False)
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(3):
+            reader, writer = await held.enter_async_context(connection(port))
+            writer.write(GREETING)
+            assert await answer(reader) == (b"HTTP/1.1 200 OK", b"xx")
+        reader, _ = await held.enter_async_context(connection(port))
+        assert await ended(reader) == b""
+
+    async with connection(port) as (reader, writer):
+        writer.write(GREETING)
+        assert await answer(reader) == (b"HTTP/1.1 200 OK", b"xx")

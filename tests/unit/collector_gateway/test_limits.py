@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from collector_gateway.limits import FAILED_LOGINS, Limited, Limits, network_of
+from hostpulse.clock import ManualClock
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def limits(clock):
+    return Limits(requests_per_s=1, server_bytes_per_s=1000, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("10.0.0.9", "10.0.0.9"),
+        ("ipv4:10.0.0.9", "10.0.0.9"),
+        ("ipv6:%5B2001:db8::1%5D", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "2001:db8::/64"),
+        ("::ffff:10.0.0.9", "10.0.0.9"),
+        ("unix:", "unix:"),
+        ("", ""),
+    ],
+)
+def test_what_counts_as_one_address(address, network):
+    assert network_of(address) == network
+
+
+def test_a_key_has_ten_seconds_worth_at_once_and_then_its_rate(limits, clock):
+    for _ in range(10):
+        limits.admit_request_of("key a")
+    with pytest.raises(Limited, match="too many requests with this key") as refused:
+        limits.admit_request_of("key a")
+    limits.admit_request_of("key b")
+    clock.advance(refused.value.after_s)
+    limits.admit_request_of("key a")
+
+
+def test_an_address_may_make_more_requests_than_one_key(limits):
+    for _ in range(40):
+        limits.admit_request("10.0.0.9")
+    with pytest.raises(Limited, match="this address"):
+        limits.admit_request("10.0.0.9")
+
+
+def test_failed_logins_shut_an_address_out_for_a_while(limits, clock):
+    for _ in range(int(FAILED_LOGINS.burst)):
+        limits.check_logins("10.0.0.9")
+        limits.login_failed("10.0.0.9")
+    with pytest.raises(Limited, match="failed logins") as refused:
+        limits.check_logins("10.0.0.9")
+    limits.check_logins("10.0.0.8")
+    clock.advance(refused.value.after_s)
+    limits.check_logins("10.0.0.9")
+
+
+def test_a_server_that_sends_too_much_is_read_no_faster_than_its_rate(limits, clock):
+    assert limits.charge_message(1, 10_000) == 0
+    assert limits.charge_message(1, 2_000) == pytest.approx(2)
+    assert limits.charge_message(2, 2_000) == 0
+
+
+def test_small_messages_are_not_free(limits):
+    waits = [limits.charge_message(1, 2) for _ in range(100)]
+
+    assert waits[-1] == pytest.approx((100 * 256 - 10_000) / 1000)
