@@ -65,7 +65,7 @@ class TlsMaterial:
     authority: bytes | None
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
-    files: Mapping[str, Path] = field(default_factory=dict[str, "Path"])
+    files: Mapping[str, Path] = field(default_factory=dict[str, "Path"], compare=False)
 
     def reread(self) -> TlsMaterial:
         """Return what the files hold now, for a new connection; the same where one is missing."""

@@ -144,7 +144,7 @@ def crash(system: System, name: str, **environment: str) -> None:
     assert "on purpose" in running.log
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_secret_is_where_it_does_not_belong(ground, system, signer):
     secrets = Secrets()
     values = secrets.values
