@@ -48,7 +48,13 @@ COLD_RUNS = 5
 POOL_SIZE = 8  # collector_gateway/app.py, the pool for queries
 FILE_CACHE = Path("/proc/sys/vm/drop_caches")
 # While filling; the questions are asked of the database as it is shipped.
-IN_A_HURRY = {"fsync": "off", "wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "8GB"}
+IN_A_HURRY = {
+    "fsync": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "8GB",
+    "autovacuum": "off",  # filling ends with VACUUM
+}
 
 FLEET_AVERAGE = """
 SELECT c.time, sum(c.usage_percent * c.sample_count) / sum(c.sample_count)
