@@ -7,7 +7,8 @@ describes. With `--keep`, or a database that is filled already, only the questio
 
 Each is asked of another server every time, through the code that answers the API over a pool like
 the gateway's, or in SQL where it is about all. At first from cold: before each of these runs the
-caches of PostgreSQL and of the system are emptied, which takes root on the database's machine.
+caches of PostgreSQL and of the system are emptied, which takes root on the database's machine. The
+others are asked twice, and the second time counts.
 Prints p50 and the slowest, of those too, and plans of what is slower than it should be.
 """
 
@@ -235,19 +236,21 @@ async def measure(
     chance = random.Random(1)
     recorder = Recorder(pool)
 
-    async def ask() -> float:
+    async def ask(server_id: int) -> float:
         recorder.asked.clear()
-        server_id = chance.randint(1, servers)
         started = time.perf_counter()
         await question.ask(recorder, server_id)
         return (time.perf_counter() - started) * 1000
 
-    await ask()  # connects, and fills the caches of the connections
+    asked = [chance.randint(1, servers) for _ in range(runs)]
+    await ask(asked[0])  # connects, and fills the caches of the connections
     cold = []
     for _ in range(COLD_RUNS if may_forget() else 0):
         await forget(pool)
-        cold.append(await ask())
-    warm = [await ask() for _ in range(runs + 5)][5:]  # the first ones plan, and fill the caches
+        cold.append(await ask(chance.randint(1, servers)))
+    for server_id in asked:  # plans, and fills the caches
+        await ask(server_id)
+    warm = [await ask(server_id) for server_id in asked]
     if statistics.quantiles(warm, n=20)[18] > question.aim_ms:
         for statement, arguments in recorder.asked:
             plan = await pool.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *arguments)
