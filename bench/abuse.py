@@ -4,8 +4,8 @@
 
 One gateway process on the embedded PostgreSQL; good agents with full ticks, spread over the
 interval, from this process; the abuser (bench/abuser.py) is another process with an agent's key.
-All of them share this machine's cores, the abuser at a lower priority. The lag is from sending to the ack, which follows the
-commit. The good ones open their streams while the abuser is at it already.
+All of them share this machine's cores, the abuser at a lower priority. The lag is from sending to
+the ack, which follows the commit. The good ones open their streams while the abuser is at it.
 """
 
 from __future__ import annotations
