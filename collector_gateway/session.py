@@ -155,8 +155,10 @@ class Session:
             for task in tasks:
                 task.cancel()
             self._intake.close()
-            await asyncio.wait(tasks)
-            del self._intake  # which answers by this session: the two would wait for the collector
+            try:
+                await asyncio.wait(tasks)
+            finally:  # also when cancelled twice
+                del self._intake  # it answers by this session: a cycle
         if self._end is not None:
             end_call(self._context, *self._end)
 
