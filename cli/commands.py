@@ -14,6 +14,7 @@ from cli.loss import loss
 from cli.move import move
 from cli.sign_in import sign_in
 from cli.tls import tls_app
+from cli.top import top
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
 
@@ -40,6 +41,7 @@ databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
 app.command("loss")(loss)
 app.command("sign-in")(sign_in)
+app.command("top")(top)
 app.command("audit")(show_audit)
 
 
