@@ -23,6 +23,7 @@ async def test_labels_are_replaced_and_config_follows(api, connection):
         config_scopes.parse("labels:env=prod"),
         lambda _: {"process_top_n": 3},
         author="test",
+        priority=1,
     )
 
     answer = await api.client.put(PATH, json={"labels": {"env": "prod", "a": "b"}})

@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 
 from api import page
 from api.app import create
+from collector_gateway import buckets, limits
 from collector_gateway.services import Services
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import enrollments, keys
@@ -85,13 +86,13 @@ ROUTES = {
     "GET /api/v1/servers/{name:path}/loss": (READ, 200),
     "GET /api/v1/servers/{name:path}/history": (READ, 400),
     "GET /api/v1/servers/{name:path}/timeline": (READ, 400),
-    "GET /api/v1/servers/{name:path}/processes": (READ, 400),
+    "GET /api/v1/servers/{name:path}/processes": (READ, 200),
     "GET /api/v1/servers/{name:path}/disks": (READ, 200),
     "PUT /api/v1/servers/{name:path}/labels": (ADMIN, 422),
     "GET /api/v1/overview": (READ, 200),
     "GET /api/v1/events": (READ, 200),
     "GET /api/v1/capacity": (READ, 200),
-    "GET /api/v1/database": (READ, 200),
+    "GET /api/v1/database": (ADMIN, 200),
     "GET /api/v1/alerts": (READ, 200),
     "GET /api/v1/alerts/history": (READ, 200),
     "GET /api/v1/alerts/{alert_id:int}": (READ, 404),
@@ -102,7 +103,7 @@ ROUTES = {
     "GET /api/v1/rules": (READ, 200),
     "GET /api/v1/rules/{name}": (READ, 404),
     "PUT /api/v1/rules/{name}": (ADMIN, 422),
-    "POST /api/v1/rules/{name}/test": (READ, 404),
+    "POST /api/v1/rules/{name}/test": (READ, 422),
     "GET /api/v1/channels": (READ, 200),
     "POST /api/v1/channels": (ADMIN, 422),
     "PUT /api/v1/channels/{name}": (ADMIN, 404),
@@ -142,7 +143,7 @@ SAMPLE = {
     "timestamp": datetime.now(UTC).isoformat(),
     "metrics": {"cpu": {"usage_percent": 1}},
 }
-BODIES = {"POST /api/v1/metrics": SAMPLE}  # others get {}
+BODIES = {"POST /api/v1/metrics": SAMPLE, "POST /api/v1/rules/{name}/test": []}  # others get {}
 
 # RPCs: the status that each credential gets. Enrolment and health take no notice of keys.
 UNAUTHENTICATED, DENIED, OK = "UNAUTHENTICATED", "PERMISSION_DENIED", "OK"
@@ -245,8 +246,9 @@ def signer():
 
 
 @pytest.fixture
-async def gateway(database, admin_key, signer, tmp_path):
-    """A gateway that takes tokens of `signer`."""
+async def gateway(database, admin_key, signer, tmp_path, monkeypatch):
+    """A gateway that takes tokens of `signer`, and as many wrong ones as come."""
+    monkeypatch.setattr(limits, "FAILED_LOGINS", buckets.Rate(per_s=10_000, burst=10_000))
     path = tmp_path / "signer.pem"
     path.write_bytes(
         signer.public_key().public_bytes(
