@@ -11,13 +11,13 @@ from tests.e2e.system import System
 from tests.system.browser import Browser
 
 
-def test_new_samples_show_without_a_reload(browser, small):
-    page = browser.open(small)
+def test_new_samples_show_without_a_reload(browser, own):
+    page = browser.open(own)
     page.locator(".link-live").wait_for()
 
     answer = httpx.post(
-        f"{small.url}/api/v1/metrics",
-        headers={"Authorization": f"Bearer {small.admin_key}"},
+        f"{own.url}/api/v1/metrics",
+        headers={"Authorization": f"Bearer {own.admin_key}"},
         json={
             "server_id": "posted-01",
             "timestamp": datetime.now(UTC).isoformat(),
