@@ -2,9 +2,9 @@
 
     python -m bench.webhook_delay [servers] [--runs N]
 
-Keeps N servers sending a sample every 10 to 20 s into an embedded PostgreSQL, and runs the alert worker
-as a process of its own, at its usual interval of 10 s. Each run lets one more server breach a rule
-of 20 s, and measures from the commit of the sample that completes the window to the
+Keeps N servers sending samples, 10 to 20 s apart, into an embedded PostgreSQL, and runs the alert
+worker as a process of its own, at its usual interval of 10 s. Each run lets one more server breach
+a rule of 20 s, and measures from the commit of the sample that completes the window to the
 request's arrival. Asked for: at most the evaluation interval + 1 s.
 """
 
