@@ -4,15 +4,19 @@ WORKERS ?= 2
 QUICK := tests/unit tests/wire
 BIN := .venv/bin
 MESSAGES := hostpulse/v1
+PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-integration test-e2e chaos check fmt proto proto-check lock clean
+.PHONY: help up web test test-unit test-integration test-e2e test-system chaos check fmt proto proto-check dashboards dashboards-check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: .venv/server.stamp ## Run everything on this machine: database, gateway, alerting, agent
+	@$(MAKE) --no-print-directory web || echo "hostpulse comes up without its web page" >&2
 	@exec $(BIN)/hostpulse up
+
+web: .venv/web.stamp ## Build the web page
 
 test: .venv/dev.stamp ## Run every test of the default suite, quick ones first, then WORKERS (2) at a time
 	$(BIN)/pytest $(QUICK)
@@ -28,14 +32,19 @@ test-integration: .venv/dev.stamp ## Run the tests against a real database and r
 test-e2e: .venv/dev.stamp ## Run the tests of the whole system with real processes
 	$(BIN)/pytest tests/e2e
 
+test-system: .venv/dev.stamp .venv/web.stamp ## Run the browser tests; installs Chromium with apt-get where it is missing
+	@command -v chromium >/dev/null || { echo "installing chromium" >&2; { apt-get install -y -q chromium fonts-nanum || { apt-get update -q && apt-get install -y -q chromium fonts-nanum; }; } >/dev/null; }
+	$(BIN)/pytest tests/system -rP
+
 chaos: .venv/dev.stamp ## Kill, freeze and cut everything at random, FAULTS times (60), then compare the books
 	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos tests/chaos/long_outages.py -rP
 
-check: .venv/dev.stamp proto-check ## Run the linters, the type checker and the import contracts
+check: .venv/dev.stamp proto-check dashboards-check web ## Run the linters, the type checker and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python web/build.py --check
 
 fmt: .venv/dev.stamp ## Format the code
 	$(BIN)/ruff check --fix .
@@ -48,6 +57,12 @@ proto-check: .venv/dev.stamp ## Fail when hostpulse/v1 is older than proto/
 	@mkdir -p .venv/proto && $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=.venv/proto --pyi_out=.venv/proto --grpc_python_out=.venv/proto proto/hostpulse/v1/telemetry.proto
 	@for f in telemetry_pb2.py telemetry_pb2.pyi telemetry_pb2_grpc.py; do \
 	  cmp -s .venv/proto/$(MESSAGES)/$$f $(MESSAGES)/$$f || { echo "$(MESSAGES)/$$f is stale: run 'make proto'" >&2; exit 1; }; done
+
+dashboards: .venv/dev.stamp ## Regenerate dashboards/grafana from the metric catalog
+	$(BIN)/python -m dashboards
+
+dashboards-check: .venv/dev.stamp ## Fail when dashboards/grafana is older than what makes it
+	@$(BIN)/python -m dashboards --check
 
 lock: .venv/dev.stamp ## Resolve requirements/*.txt anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/agent.txt
@@ -66,6 +81,10 @@ clean: ## Remove the virtual environment
 .venv/server.stamp: .venv/bin/python requirements/server.txt
 	$(BIN)/pip install -q --require-hashes -r requirements/server.txt
 	$(BIN)/pip install -q --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/web.stamp: .venv/bin/python $(PAGE)
+	@$(BIN)/python web/build.py
 	@touch $@
 
 .venv/dev.stamp: .venv/server.stamp requirements/dev.txt

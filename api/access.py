@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from api import failures, limiting, problems
+from api import failures, limiting, page, problems
 from collector_gateway import auth, denials
 from collector_gateway.limits import Limited
 from collector_gateway.principals import Principal, Unauthenticated
@@ -16,7 +16,10 @@ from hostpulse import errors
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+    from api.sessions import Sessions
+
+SIGN_IN_PATH = "/api/v1/session"
+OPEN_PATHS = frozenset({"/healthz", "/readyz", SIGN_IN_PATH})
 OPEN_PREFIX = "/ack/"  # links of messages, which bring a token of their own
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hostpulse"'}
 
@@ -28,19 +31,23 @@ class RequireKey:
     """
 
     def __init__(
-        self, app: ASGIApp, authenticator: auth.Authenticator, denied: denials.Denials | None
+        self,
+        app: ASGIApp,
+        authenticator: auth.Authenticator,
+        denied: denials.Denials | None,
+        signed_in: Sessions,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._denied = denied
+        self._signed_in = signed_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and not _is_open(scope["path"]):
+            request = Request(scope)
             try:
-                principal = await self._authenticator.authenticate(
-                    _credential(Request(scope)), address=limiting.address_of(scope)
-                )
+                principal = await self._caller(request)
             except Unauthenticated as error:
                 await self._note(scope, None, str(error))
                 refusal = problems.Problem(HTTPStatus.UNAUTHORIZED, str(error), headers=CHALLENGE)
@@ -48,11 +55,22 @@ class RequireKey:
                 refusal = limiting.too_fast(error)
             except errors.Retryable as error:
                 refusal = failures.retry_later(str(error), error.after_s)
+            except problems.Problem as error:
+                refusal = error
             else:
-                scope.setdefault("state", {})["principal"] = principal
+                request.state.principal = principal
+                request.state.recheck = lambda: self._caller(request)
                 return await self._watched(scope, receive, send, principal)
             return await problems.response(refusal)(scope, receive, send)
         return await self._app(scope, receive, send)
+
+    async def _caller(self, request: Request) -> Principal:
+        """Return who is calling: by the key that they bring, else by their session."""
+        credential = _credential(request)
+        session = None if credential else await self._signed_in.authenticate(request)
+        return session or await self._authenticator.authenticate(
+            credential, address=limiting.address_of(request.scope)
+        )
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send, who: Principal) -> None:
         """Answer somebody who is known, and note what they may not do."""
@@ -89,7 +107,7 @@ class RequireKey:
 
 def _is_open(path: str) -> bool:
     """Whether a path is answered without a key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or page.is_open(path)
 
 
 def _credential(request: Request) -> str | None:
@@ -101,6 +119,16 @@ def _credential(request: Request) -> str | None:
 def principal(request: Request) -> Principal:
     """Return who is calling."""
     return request.state.principal
+
+
+async def recheck(request: Request) -> Principal:
+    """Find out anew who is calling, for an answer that takes long.
+
+    Raises:
+        Unauthenticated: the key or the session has ended meanwhile.
+        Retryable: the database can't be asked.
+    """
+    return await request.state.recheck()
 
 
 def require_reader(request: Request) -> None:

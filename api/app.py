@@ -18,8 +18,10 @@ from api import (
     ack_page,
     alerts,
     audit_log,
+    capacity,
     channels,
     configs,
+    database_status,
     enrollments,
     failures,
     health,
@@ -27,9 +29,14 @@ from api import (
     limiting,
     listing,
     missing,
+    overview,
+    page,
     posting,
     reading,
     rules,
+    server_views,
+    sessions,
+    signing_in,
     silences,
 )
 
@@ -48,10 +55,14 @@ def create(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     failures.install(app)
+    signed_in = sessions.Sessions(services.query_pool, clock=services.clock)
     if services.limits is not None:
         app.add_middleware(limiting.LimitKey, limits=services.limits)
     app.add_middleware(
-        access.RequireKey, authenticator=services.authenticator, denied=services.denials
+        access.RequireKey,
+        authenticator=services.authenticator,
+        denied=services.denials,
+        signed_in=signed_in,
     )
     if services.limits is not None:  # added last, and so asked first
         app.add_middleware(limiting.LimitAddress, limits=services.limits)
@@ -59,6 +70,10 @@ def create(services: Services) -> FastAPI:
         posting,
         reading,
         missing,
+        overview,
+        server_views,
+        capacity,
+        database_status,
         configs,
         listing,
         alerts,
@@ -72,6 +87,8 @@ def create(services: Services) -> FastAPI:
         health,
     ):
         app.include_router(module.router(services))
+    app.include_router(signing_in.router(services, signed_in))
+    app.include_router(page.router())
 
     async def get_document(_request: Request) -> Response:
         """Return the OpenAPI document."""

@@ -12,7 +12,9 @@ from cli.audit_log import show_audit
 from cli.doctor import doctor_app
 from cli.loss import loss
 from cli.move import move
+from cli.sign_in import sign_in
 from cli.tls import tls_app
+from cli.top import top
 from hostpulse import __version__
 from hostpulse.errors import HostpulseError
 
@@ -38,6 +40,8 @@ for name, group in (
 databases.databases_app.command("move")(move)
 app.command("migrate")(databases.migrate)
 app.command("loss")(loss)
+app.command("sign-in")(sign_in)
+app.command("top")(top)
 app.command("audit")(show_audit)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import rich
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -203,8 +204,9 @@ def migrate(
 ) -> None:
     """Bring the database to the schema of this version; safe to run again and at once."""
     dsn = database_url()
-    created = asyncio.run(database.create_if_missing(dsn))
-    run.upgrade(dsn, revision)
+    with Console(stderr=True).status("migrating"):  # something that moves, on a terminal
+        created = asyncio.run(database.create_if_missing(dsn))
+        run.upgrade(dsn, revision)
 
     async def finish(connection: database.Connection) -> str | None:
         await maintenance.maintain(connection)

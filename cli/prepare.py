@@ -17,12 +17,13 @@ import asyncpg
 
 from agent import settings as agent_settings
 from alerting import settings as alerting_settings
+from cli import links
 from cli.children import agent_environment
 from cli.connection import database_url
 from collector_gateway.settings import GatewaySettings
 from hostpulse.errors import ConfigError
 from migrations import run
-from storage import database, keys, location, maintenance, reader, servers, settings
+from storage import database, keys, location, maintenance, reader, servers, settings, web_sessions
 from storage.location import write_private
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ async def _make_ready(dsn: str, server_name: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await _ensure_key(connection, folder / ADMIN_KEY_FILE, keys.Role.ADMIN, [])
         await _ensure_key(connection, folder / AGENT_KEY_FILE, keys.Role.AGENT, [server_name])
+        if token := os.environ.get(links.VARIABLE):
+            prefix = keys.prefix_of(_read(folder / ADMIN_KEY_FILE) or "")
+            await web_sessions.add_link(connection, token, key_prefix=prefix or "")
     finally:
         await connection.close(timeout=database.CONNECT_TIMEOUT_S)
 

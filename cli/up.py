@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from cli import links
 from cli.children import WRONG_CONFIG, Child, ChildFailed, agent_environment
 from hostpulse import errors, lifecycle
 from storage import location
@@ -51,6 +53,7 @@ class Up:
         self._data_dir = location.data_dir()
         self._external_dsn = environment.get("HOSTPULSE_DATABASE_URL")
         self._server_name = environment.get("HOSTPULSE_SERVER_NAME") or socket.gethostname()
+        self._sign_in_token = secrets.token_urlsafe(32)  # good for one use, within 15 minutes
         self._children: list[Child] = []
         self._stop = asyncio.Event()
 
@@ -98,7 +101,7 @@ class Up:
             "HOSTPULSE_DATA_DIR": str(self._data_dir),
             **{name: self._environment[name] for name in DEFAULTS},
         }
-        await self._prepare(common)
+        await self._prepare({**common, links.VARIABLE: self._sign_in_token})
         gateway = _python("gateway", ["cli", "gateway"], common, stop_within_s=4.0)
         await self._start(gateway)
         await self._until_ready(gateway)
@@ -180,6 +183,7 @@ class Up:
             else "the one of HOSTPULSE_DATABASE_URL (`hostpulse db status` tells the engine)"
         )
         lines = (
+            f"  web page   {links.sign_in(http, self._sign_in_token)}",
             f"  HTTP API   http://{http}/api/v1/servers",
             f"  agents     {self._environment['HOSTPULSE_GRPC_LISTEN']} (gRPC)",
             f"  database   {engine}",

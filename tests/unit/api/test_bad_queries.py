@@ -75,9 +75,10 @@ async def test_an_unknown_metric_is_answered_with_the_nearest_names(door):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/api/v1/nothing", 404),
-        ("GET", "/docs", 404),
+        ("GET", "/assets/nothing.js", 404),
+        ("POST", "/", 405),
         ("GET", "/api/v1/metrics/", 404),
         ("DELETE", "/api/v1/metrics", 405),
         ("POST", "/api/v1/servers", 405),

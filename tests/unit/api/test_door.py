@@ -17,7 +17,7 @@ GUARDED = [
     "/openapi.json",
     "/nowhere",
     "/healthz/",
-    "//healthz",
+    "http://gateway//healthz",
 ]
 
 

@@ -83,7 +83,7 @@ def test_a_command_is_documented(command: str) -> None:
 def test_a_document_names_commands_that_exist_only(name: str) -> None:
     spans = re.findall(r"`([^`\n]+)`", TEXTS[name])
     lines = re.findall(r"^ {4,}(.+)$", TEXTS[name], re.MULTILINE)
-    typed = re.findall(r"(?:^|[\s(])hostpulse((?: [a-z]+)+)", "\n".join((*spans, *lines)))
+    typed = re.findall(r"(?:^|[\s(])hostpulse((?: [a-z][a-z-]*)+)", "\n".join((*spans, *lines)))
     known = (*COMMANDS, *GROUPS)
     unknown = {
         f"hostpulse{words}"

@@ -1,0 +1,1 @@
+"""Grafana dashboards, made from the metric catalog: `python -m dashboards` writes `grafana/`."""

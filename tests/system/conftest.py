@@ -1,0 +1,62 @@
+"""A browser for the run, three stacks, and a page that notices everything that goes wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.e2e.processes import Ground
+from tests.system import seed, stack
+from tests.system.browser import Browser, launch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+@pytest.fixture(scope="session")
+def ground() -> Generator[Ground]:
+    place = Ground()
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="session")
+def small(ground, template) -> Generator[stack.Stack]:
+    """Twelve servers, one of them with a month behind it, which go on sending."""
+    with stack.going_on(
+        stack.start(ground, template, "small", seed.fill_small), seed.go_on
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def big(ground, template) -> Generator[stack.Stack]:
+    """A thousand servers, which go on sending."""
+    with stack.going_on(
+        stack.start(ground, template, "big", seed.fill_big), seed.go_on_big
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def empty(ground, template) -> stack.Stack:
+    """A database in which nothing is yet."""
+    return stack.start(ground, template, "empty")
+
+
+@pytest.fixture(scope="session")
+def chromium(template) -> Generator[object]:  # the template first: both run event loops
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser(chromium) -> Generator[Browser]:
+    """Open pages; at the end no console may hold an error."""
+    opened = Browser(chromium)
+    yield opened
+    opened.close()
