@@ -89,7 +89,7 @@ async def test_everything_arrives_with_all_tiers_even_when_the_move_is_cut_short
 @pytest.mark.timeout(180)
 async def test_a_move_that_goes_on_later_parts_raw_from_old_as_it_began(source, target):
     connection, rows = source
-    steps = moving.move(connection, target)
+    steps = moving.move(connection, target, by="test")
     await anext(steps)
     await steps.aclose()
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -98,7 +98,7 @@ async def test_a_move_that_goes_on_later_parts_raw_from_old_as_it_began(source, 
     begun["at"] = (midnight + timedelta(days=7)).isoformat()
     await target.execute(moving.REMEMBER, begun)
 
-    names = [step.step async for step in moving.move(connection, target)]
+    names = [step.step async for step in moving.move(connection, target, by="test")]
 
     raw = [datetime.fromisoformat(name[4:] + "Z") for name in names if name.startswith("cpu ")]
     assert min(raw) == midnight
