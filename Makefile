@@ -39,12 +39,13 @@ test-system: .venv/dev.stamp .venv/web.stamp ## Run the browser tests; installs 
 chaos: .venv/dev.stamp ## Kill, freeze and cut everything at random, FAULTS times (60), then compare the books
 	CHAOS_FAULTS=$(or $(FAULTS),60) $(BIN)/pytest tests/chaos tests/chaos/long_outages.py -rP
 
-check: .venv/dev.stamp proto-check dashboards-check web ## Run the linters, the type checker and the import contracts
+check: .venv/dev.stamp proto-check dashboards-check web ## Run the linters, the type checker, the import contracts, the audit of dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python web/build.py --check
+	$(BIN)/python -m tests.house.dependencies
 
 fmt: .venv/dev.stamp ## Format the code
 	$(BIN)/ruff check --fix .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 import grpc.aio
@@ -12,9 +12,11 @@ from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from agent.settings import ApiKey
+
+Trailing: TypeAlias = "Iterable[tuple[str, str | bytes]]"
 
 KEEPALIVE_TIME_S = 15  # a ping after so long without a byte from the gateway
 KEEPALIVE_TIMEOUT_S = 10  # and no answer: the peer is dead, after 25 s at most
@@ -44,6 +46,8 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.enable_retries", 0),  # attempts are the uplink's business
 )
 STREAM_METHOD = f"/{telemetry_pb2.DESCRIPTOR.services_by_name['TelemetryService'].full_name}/Stream"
+PUSHBACK = "grpc-retry-pushback-ms"
+DIGITS_MAX = 10  # an int32, says the proposal
 REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -87,7 +91,26 @@ def open_stream(
     return method(metadata=(("authorization", f"Bearer {key.current()}"),), wait_for_ready=False)
 
 
-def failure(code: grpc.StatusCode, details: str | None) -> errors.Retryable:
-    """Say what a stream's end means; everything may work later, some of it not soon."""
+def failure(
+    code: grpc.StatusCode, details: str | None, trailing: Trailing | None = None
+) -> errors.Retryable:
+    """Say what a stream's end means; everything may work later, some of it not soon.
+
+    Args:
+        code: the status.
+        details: the sentence that came with it.
+        trailing: the metadata that came with it, in which a gateway says when to come again.
+    """
     text = f"{code.name}: {details or 'no details'}"
-    return RefusedError(text) if code in REFUSED else errors.Retryable(text)
+    if code in REFUSED:
+        return RefusedError(text)
+    return errors.Retryable(text, after_s=_pushback_s(trailing or ()))
+
+
+def _pushback_s(trailing: Trailing) -> float | None:
+    """Read when to come again, as gRPC's own retries have it (proposal A6), in seconds."""
+    for name, value in trailing:
+        text = value if isinstance(value, str) else ""
+        if name == PUSHBACK and text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX:
+            return int(text) / 1000
+    return None

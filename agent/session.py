@@ -70,6 +70,10 @@ class Stream(Protocol):
         """Return the sentence that goes with the status."""
         ...
 
+    async def trailing_metadata(self) -> channel.Trailing | None:
+        """Return the metadata that goes with the status."""
+        ...
+
 
 class Ending(enum.Enum):
     """Why a stream ended on purpose."""
@@ -236,7 +240,7 @@ class Session:
         try:
             response = await self._stream.read()
         except grpc.aio.AioRpcError as error:
-            raise channel.failure(error.code(), error.details()) from error
+            raise _failure(error) from error
         if isinstance(response, telemetry_pb2.StreamResponse):
             return response
         return None
@@ -245,11 +249,16 @@ class Session:
         try:
             await self._stream.write(request)
         except grpc.aio.AioRpcError as error:
-            raise channel.failure(error.code(), error.details()) from error
+            raise _failure(error) from error
         except asyncio.InvalidStateError as error:
             # grpc.aio: the stream was over before the write; only its status says why.
-            code = await self._stream.code()
-            raise channel.failure(code, await self._stream.details()) from error
+            code, trailing = await self._stream.code(), await self._stream.trailing_metadata()
+            raise channel.failure(code, await self._stream.details(), trailing) from error
 
     def _now_ns(self) -> int:
         return self._clock.monotonic_ns()
+
+
+def _failure(error: grpc.aio.AioRpcError) -> errors.Retryable:
+    """Say what a call's status means."""
+    return channel.failure(error.code(), error.details(), error.trailing_metadata())

@@ -111,12 +111,13 @@ class Uplink:
             slowly = False
             try:
                 drain = await self._converse(gateway, stop)
-                after_s = self._after_drain(drain)
+                after_s = None if drain is None else self._patience_s(drain.reconnect_after_s)
             except EpochConflictError as error:
                 self._start_epoch(str(error))
             except errors.Retryable as error:
                 self._fail(gateway, str(error))
-                slowly, after_s = isinstance(error, channel.RefusedError), error.after_s
+                slowly = isinstance(error, channel.RefusedError)
+                after_s = self._patience_s(error.after_s)
             self._turn += 1
             if asyncio.get_running_loop().time() - begun_s > SETTLED_S:
                 reconnect = self._delays(RECONNECT)
@@ -229,11 +230,9 @@ class Uplink:
             extra={"reason": reason, "former": former, "epoch": self._numbering.epoch},
         )
 
-    def _after_drain(self, drain: telemetry_pb2.Drain | None) -> float | None:
+    def _patience_s(self, asked_s: float | None) -> float | None:
         """Return how long to stay away: not at all where there is another gateway to go to."""
-        if drain is None or len(self._settings.gateways) > 1:
-            return None
-        return drain.reconnect_after_s
+        return asked_s if len(self._settings.gateways) == 1 else None
 
     def _fail(self, gateway: str, text: str) -> None:
         """Note a failure; the same one again is not news."""

@@ -156,6 +156,17 @@ def _selector(raw: object) -> rules.Selector:
 def _annotations(raw: object) -> Mapping[str, str]:
     """Read texts for people; the runbook is a link."""
     annotations = _text_map("annotations", raw)
+    if len(annotations) > rules.ANNOTATIONS_MAX:
+        expectation = f"at most {rules.ANNOTATIONS_MAX} texts"
+        raise rules.InvalidRule("annotations", expectation=expectation, value=len(annotations))
+    for name, text in annotations.items():
+        if not 1 <= len(name) <= rules.ANNOTATION_NAME_MAX_CHARACTERS:
+            expectation = f"names of 1 to {rules.ANNOTATION_NAME_MAX_CHARACTERS} characters"
+            raise rules.InvalidRule("annotations", expectation=expectation, value=name[:80])
+        if len(text) > rules.ANNOTATION_MAX_CHARACTERS:
+            expectation = f"at most {rules.ANNOTATION_MAX_CHARACTERS} characters"
+            came = f"{len(text)} characters"
+            raise rules.InvalidRule(f"annotations.{name}", expectation=expectation, value=came)
     runbook = annotations.get(rules.RUNBOOK, "https://")
     if not runbook.startswith(("https://", "http://")):
         raise rules.InvalidRule("annotations.runbook", expectation="a link", value=runbook)

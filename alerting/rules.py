@@ -20,6 +20,9 @@ REPEAT_MIN_S = 60
 ESCALATE_MIN_S = 60
 KEEP_FIRING_MAX_S = 86_400
 RUNBOOK = "runbook"  # the annotation that links to what to do
+ANNOTATIONS_MAX = 20
+ANNOTATION_NAME_MAX_CHARACTERS = 64
+ANNOTATION_MAX_CHARACTERS = 1000  # each goes into every message, and is stored with it
 REPEAT_DEFAULT_S = 14_400
 LEVELS_MAX = 2  # one of each severity
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from api import problems
 from collector_gateway.limits import Limited
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from collector_gateway.limits import Limits
 
+AT_ONCE = 4  # requests of a key that are worked on; the others wait for their turn
+LASTING_PATHS = frozenset({"/api/v1/events"})  # answers that go on for as long as they are read
 FREE_PATHS = frozenset({"/healthz", "/readyz"})  # a probe must not fail for others' haste
 
 
@@ -35,11 +39,15 @@ class LimitAddress:
 
 
 class LimitKey:
-    """ASGI middleware behind the door: counts the requests of a key."""
+    """ASGI middleware behind the door: counts the requests of a key, and takes a few at a time.
+
+    Half of the connections to the database are left for everybody else, whatever one key asks for.
+    """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
         self._limits = limits
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -49,6 +57,11 @@ class LimitKey:
                 self._limits.admit_request_of(principal.actor)
             except Limited as error:
                 return await problems.response(too_fast(error))(scope, receive, send)
+            if scope["path"] not in LASTING_PATHS:
+                turn = self._turns.get(principal.actor) or asyncio.Semaphore(AT_ONCE)
+                self._turns[principal.actor] = turn
+                async with turn:
+                    return await self._app(scope, receive, send)
         return await self._app(scope, receive, send)
 
 

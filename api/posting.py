@@ -10,8 +10,9 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access, bodies, documents, repeats, rows, samples
+from api import access, bodies, documents, limiting, repeats, rows, samples
 from api.cadence import Cadence
+from collector_gateway import limits
 from hostpulse.clock import NS_PER_S
 from storage import catalog, database, intervals, mounts, requests, servers
 
@@ -33,6 +34,7 @@ def router(services: Services) -> APIRouter:
         now = datetime.fromtimestamp(services.clock.wall_ns() / NS_PER_S, UTC)
         submission = samples.parse(document, now=now)
         access.require_writer_of(request, submission.server_name)
+        _admit(services, submission)
         digest = repeats.digest_of(document)
         key = repeats.key_of(request, digest)
         async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
@@ -68,6 +70,21 @@ def router(services: Services) -> APIRouter:
         "/api/v1/metrics", post_metrics, methods=["POST"], openapi_extra=documents.POST_METRICS
     )
     return routes
+
+
+def _admit(services: Services, submission: Submission) -> None:
+    """Count the samples of a server, whichever way they come.
+
+    Raises:
+        Problem: there were too many.
+    """
+    if services.limits is None:
+        return
+    samples = sum(len(each) for each in submission.values.values())
+    try:
+        services.limits.admit_post(submission.server_name, limits.weigh(0, samples))
+    except limits.Limited as error:
+        raise limiting.too_fast(error) from error
 
 
 async def _devices(

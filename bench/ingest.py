@@ -64,9 +64,12 @@ class Agent:
 class Load:
     """All agents: at a rate, in turn, or each as fast as its acks come back."""
 
-    def __init__(self, addresses: list[str], key: str, *, agents: int, rate: float) -> None:
+    def __init__(
+        self, addresses: list[str], key: str, *, agents: int, rate: float, first: int = 0
+    ) -> None:
         self.addresses = addresses
         self.key = key
+        self.first = first
         self.count = agents
         self.rate = rate
         self.latencies_s: list[float] = []
@@ -118,7 +121,7 @@ class Load:
             _, connection = await loop.create_connection(make, host, int(port))
             self.connections.append(connection)
             for number in range(first, min(first + STREAMS_PER_CONNECTION, self.count)):
-                agent = Agent(number, connection, self.key)
+                agent = Agent(self.first + number, connection, self.key)
                 by_stream[agent.stream] = agent
                 self.agents.append(agent)
                 agent.hello()

@@ -19,6 +19,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 ACK = END_STREAM = 1
 END_HEADERS = 4
+CANCEL = 8
 ENABLE_PUSH, INITIAL_WINDOW_SIZE = 2, 4
 WINDOW_MAX = (1 << 31) - 1
 WINDOW_FIRST = (1 << 16) - 1
@@ -47,10 +48,14 @@ class Connection(asyncio.Protocol):
 
     Args:
         take: is given each message with the number of its stream.
+        ended: is told which stream the server has ended; None: the end of any is a failure.
     """
 
-    def __init__(self, take: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self, take: Callable[[int, bytes], None], ended: Callable[[int], None] | None = None
+    ) -> None:
         self._take = take
+        self._ended = ended
         self._received = b""
         self._partial: dict[int, bytes] = {}
         self._windows: dict[int, int] = {0: WINDOW_FIRST}
@@ -89,6 +94,16 @@ class Connection(asyncio.Protocol):
         else:
             self._write(stream, data)
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether messages wait for the server's windows."""
+        return bool(self._waiting)
+
+    def reset(self, stream: int) -> None:
+        """Drop a stream without a word."""
+        self._forget(stream)
+        self._transport.write(_frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL)))
+
     def close(self) -> None:
         """End the connection and all its streams."""
         self.failure = Failed("closed")
@@ -117,12 +132,17 @@ class Connection(asyncio.Protocol):
         if kind == DATA:
             self._take_data(stream, payload)
         elif kind == WINDOW_UPDATE:
-            self._windows[stream] += int.from_bytes(payload, "big")
-            self._send_waiting()
+            if stream in self._windows:
+                self._windows[stream] += int.from_bytes(payload, "big")
+                self._send_waiting()
         elif kind == SETTINGS and not flags & ACK:
             self._take_settings(payload)
         elif kind == PING and not flags & ACK:
             self._transport.write(_frame(PING, ACK, 0, payload))
+        elif kind in (RST_STREAM, HEADERS) and self._ended:
+            if (kind == RST_STREAM or flags & END_STREAM) and stream in self._windows:
+                self._forget(stream)
+                self._ended(stream)
         elif kind in (RST_STREAM, GOAWAY) or (kind == HEADERS and flags & END_STREAM):
             self.failure = self.failure or Failed(f"frame {kind} on stream {stream}: {payload!r}")
 
@@ -142,6 +162,11 @@ class Connection(asyncio.Protocol):
             data = data[size:]
         if data:
             self._partial[stream] = data
+
+    def _forget(self, stream: int) -> None:
+        del self._windows[stream]
+        self._partial.pop(stream, None)
+        self._waiting = deque(each for each in self._waiting if each[0] != stream)
 
     def _send_waiting(self) -> None:
         while self._waiting and self._has_room(self._waiting[0][0], len(self._waiting[0][1])):

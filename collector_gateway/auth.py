@@ -140,8 +140,11 @@ class Authenticator:
             looking = asyncio.create_task(self._look(digest, key), name="authenticate")
             self._looking[digest] = looking
             looking.add_done_callback(lambda task: self._looked(digest, task))
-        # One caller who goes away must not take the answer from the others.
-        return await asyncio.shield(looking)
+        try:
+            # One caller who goes away must not take the answer from the others.
+            return await asyncio.shield(looking)
+        finally:
+            del looking  # an error that it holds has a traceback that would hold it
 
     def _looked(self, digest: bytes, task: asyncio.Task[Principal]) -> None:
         """Forget a finished look-up; its error belongs to the callers, if any are left."""

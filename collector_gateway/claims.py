@@ -49,6 +49,8 @@ class Claims:
             raise errors.Retryable("too many agents connect at once", after_s=5.0) from error
         except TimeoutError as error:
             raise errors.Retryable("the database is too slow or away", after_s=1.0) from error
+        finally:
+            del answer  # an error that it holds has a traceback that would hold it
 
     async def run(self) -> None:
         """Make claims until cancelled."""

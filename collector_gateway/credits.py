@@ -89,6 +89,7 @@ class Credits:
     def leave(self, holder: Holder) -> None:
         """Take back what a stream that ended has not used."""
         holder.wanted = 0
+        holder.grant = _grant_nobody  # and let go of whom it told
         self._release(holder, holder.unspent)
         self._share()
 
@@ -130,3 +131,7 @@ class Credits:
     def _release(self, holder: Holder, credits: int) -> None:
         holder.unspent -= credits
         self.free += credits
+
+
+def _grant_nobody(_batches: int) -> None:
+    """Take the place of a stream that ended."""

@@ -77,16 +77,16 @@ class EnrollmentService:
 
     async def _enroll(self, data: bytes, context: Context) -> bytes:
         """Exchange a token for a key."""
-        try:
-            request = pb.EnrollRequest.FromString(data)
-        except DecodeError:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "expected an EnrollRequest")
         address = host_of(context.peer())
         try:
             self._limits.admit_call(address)
             self._limits.check_logins(address)
         except Limited as error:
             await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        try:
+            request = pb.EnrollRequest.FromString(data)
+        except DecodeError:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "expected an EnrollRequest")
         asker = await _asker(request, context)
         try:
             async with (

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 BATCH_MAX_SAMPLES = 1000
 BATCH_MAX_BYTES = 256 * 1024
 IN_FLIGHT_MAX = 256  # unanswered batches of one stream; then it is not read further
+IN_FLIGHT_MAX_BYTES = 128 * 1024  # the same by weight: what one server has in a flush of everybody
 SUPERSEDED = "another stream owns this server now"
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class Intake:
         self._fenced = False
         self._settled = asyncio.Event()
         self._ranges_in_flight = 0
+        self._in_flight_bytes = 0
         self.in_flight = 0
 
     def open(self) -> None:
@@ -112,13 +114,19 @@ class Intake:
         self._settled.clear()
         await self._settled.wait()
 
-    async def take(self, batch: pb.MetricBatch, data: bytes) -> None:
+    async def take(self, batch: pb.MetricBatch, data: bytes, *, samples: int, weight: int) -> None:
         """Submit a batch, or answer at once what is wrong with it as a whole.
 
         Waits while too much of this stream has no verdict yet, or the queue is full.
+
+        Args:
+            batch: what came.
+            data: the message that it came in.
+            samples: how many it holds.
+            weight: as how many bytes it counts.
         """
         # A verdict tells the agent that the ranges it reported before are on record.
-        while self.in_flight >= IN_FLIGHT_MAX or self._ranges_in_flight:
+        while self._is_full(weight) or self._ranges_in_flight:
             await self.one_settled()
         self._metrics.batches_received.inc()
         is_backlog = batch.lane == pb.LANE_BACKFILL
@@ -135,8 +143,6 @@ class Intake:
             )
             return
         stamp = self._times.stamp(batch, self._clock.wall_ns())
-        # A sample takes two bytes at least: most batches need no counting.
-        samples = rows.count_samples(batch) if len(data) > 2 * BATCH_MAX_SAMPLES else 0
         if samples > BATCH_MAX_SAMPLES or len(data) > BATCH_MAX_BYTES:
             await self._give_up(
                 batch,
@@ -158,9 +164,10 @@ class Intake:
             )
             return
         ack = pb.BatchAck(epoch=batch.epoch, seq=batch.seq)
+        self._in_flight_bytes += weight
         await self._submit(
             self._submission(
-                settle=self._settler(batch, ack),
+                settle=self._settler(batch, ack, weight),
                 batch=self._id(batch),
                 taken=stamp.time,
                 rows=partial(self._decode, data, stamp.time, ack),
@@ -238,11 +245,19 @@ class Intake:
         if batch.lane == pb.LANE_BACKFILL:
             self._credits.settled(self._backlog)
 
-    def _settler(self, batch: pb.MetricBatch, ack: pb.BatchAck) -> Callable[[Outcome, str], None]:
+    def _is_full(self, weight: int) -> bool:
+        """Return whether a batch of this weight has to wait; one alone never does."""
+        room = IN_FLIGHT_MAX_BYTES - self._in_flight_bytes
+        return self.in_flight >= IN_FLIGHT_MAX or (weight > room < IN_FLIGHT_MAX_BYTES)
+
+    def _settler(
+        self, batch: pb.MetricBatch, ack: pb.BatchAck, weight: int = 0
+    ) -> Callable[[Outcome, str], None]:
         """Return what takes the verdict on a batch."""
         is_backlog = batch.lane == pb.LANE_BACKFILL
 
         def settle(outcome: Outcome, why: str) -> None:
+            self._in_flight_bytes -= weight
             self._settle(ack, outcome, why)
             if is_backlog:
                 self._credits.settled(self._backlog)

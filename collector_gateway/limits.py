@@ -22,6 +22,7 @@ FAILED_LOGINS = Rate(per_s=1.0, burst=60)  # of an address; beyond, only keys kn
 STREAMS_OF_ADDRESS = Rate(per_s=500.0, burst=5_000)  # a fleet behind one address, all at once
 STREAMS_OF_SERVER = Rate(per_s=0.5, burst=20)  # two agents under one name, or one that flaps
 MESSAGE_MIN_BYTES = 256  # what a small message costs is not its bytes
+SAMPLE_MIN_BYTES = 32  # nor what a row costs: those of a full tick take about as much
 STREAMS_MAX = 20_000  # open at once on this gateway
 
 
@@ -91,9 +92,24 @@ class Limits:
         """Count a failed login."""
         self._failed_logins.charge(network_of(address), 1.0)
 
-    def charge_message(self, server_id: int, size_bytes: int) -> float:
+    def charge_message(self, server_name: str, weight_bytes: int) -> float:
         """Count a message of a server; return for how many seconds not to read on."""
-        return self._bytes_of_server.charge(server_id, max(size_bytes, MESSAGE_MIN_BYTES))
+        return self._bytes_of_server.charge(server_name, weight_bytes)
+
+    def admit_post(self, server_name: str, weight_bytes: int) -> None:
+        """Count what is posted for a server; one that has gone too far already is refused.
+
+        Raises:
+            Limited: there was too much before.
+        """
+        if (after_s := self._bytes_of_server.peek(server_name)) > 0:
+            raise _too_many("samples of this server", after_s)
+        self._bytes_of_server.charge(server_name, weight_bytes)
+
+
+def weigh(size_bytes: int, samples: int) -> int:
+    """Return as how many bytes of a server a message counts."""
+    return max(size_bytes, samples * SAMPLE_MIN_BYTES, MESSAGE_MIN_BYTES)
 
 
 def network_of(address: str) -> str:
@@ -126,4 +142,9 @@ def _admit(buckets: Buckets, caller: str, what: str) -> None:
         Limited: there is none.
     """
     if (after_s := buckets.take(caller)) > 0:
-        raise Limited(f"too many {what}: come again in {math.ceil(after_s)} s", after_s=after_s)
+        raise _too_many(what, after_s)
+
+
+def _too_many(what: str, after_s: float) -> Limited:
+    """Say of what there was too much, and when to come again."""
+    return Limited(f"too many {what}: come again in {math.ceil(after_s)} s", after_s=after_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from hostpulse.v1 import telemetry_pb2 as pb
@@ -145,12 +145,14 @@ def _custom_fault(labels: dict[str, str]) -> str | None:
 
 
 FAMILIES = tuple(_Family(table) for table in catalog.TABLES.values())
+_lists = attrgetter(*(family.table.name for family in FAMILIES if family.repeated))
+_ONE_A_BATCH = [family.table.name for family in FAMILIES if not family.repeated]
 _CUSTOM = next(family for family in FAMILIES if family.table is catalog.CUSTOM)
 
 
 def count_samples(batch: pb.MetricBatch) -> int:
-    """Return how many samples a batch holds."""
-    return sum(len(family.samples(batch)) for family in FAMILIES)
+    """Return how many samples a batch holds; asked of every batch that comes."""
+    return sum(map(len, _lists(batch))) + sum(map(batch.HasField, _ONE_A_BATCH))
 
 
 def decode(batch: pb.MetricBatch, time: datetime, server_id: int) -> Decoded:

@@ -21,7 +21,7 @@ from collector_gateway.auth import bearer
 from collector_gateway.denials import Denial, host_of
 from collector_gateway.limits import STREAMS_MAX, Limited
 from collector_gateway.principals import Unauthenticated
-from collector_gateway.session import Session
+from collector_gateway.session import Session, end_call
 from hostpulse import errors
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import claims
@@ -173,7 +173,7 @@ class TelemetryService:
                 # As gRPC's own retries have it (proposal A6).
                 pushback = (("grpc-retry-pushback-ms", str(math.ceil(refusal.after_s * 1000))),)
                 context.set_trailing_metadata(pushback)
-            await context.abort(refusal.code, refusal.detail)
+            end_call(context, refusal.code, refusal.detail)
             return
         self._sessions.add(session)
         self._config.opened(session)

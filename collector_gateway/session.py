@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf.message import DecodeError
 
+from collector_gateway import rows
 from collector_gateway.intake import Intake
+from collector_gateway.limits import weigh
 from collector_gateway.words import to_word
 from hostpulse.v1 import telemetry_pb2 as pb
 
@@ -33,6 +35,15 @@ if TYPE_CHECKING:
 
 ANSWERS_MAX = 1024  # unread answers; an agent that lets them pile up is not there any more
 DRAIN_GRACE_S = 3.0
+
+
+def end_call(context: Context, code: grpc.StatusCode, detail: str) -> None:
+    """Say with which status a call ends; it does so when its handler returns.
+
+    `abort` would raise an error that grpc keeps with the call, and whose traceback keeps the call.
+    """
+    context.set_code(code)
+    context.set_details(detail)
 
 
 class Session:
@@ -144,9 +155,12 @@ class Session:
             for task in tasks:
                 task.cancel()
             self._intake.close()
-            await asyncio.wait(tasks)
+            try:
+                await asyncio.wait(tasks)
+            finally:  # also when cancelled twice
+                del self._intake  # it answers by this session: a cycle
         if self._end is not None:
-            await self._context.abort(*self._end)
+            end_call(self._context, *self._end)
 
     async def _read(self) -> None:
         """Take messages until the agent has said its last."""
@@ -155,16 +169,18 @@ class Session:
             if data is grpc.aio.EOF:
                 return
             self._metrics.bytes_received.inc(len(data))
-            if (pause_s := self._limits.charge_message(self.server_id, len(data))) > 0:
-                await asyncio.sleep(pause_s)  # HTTP/2 holds the agent back meanwhile
             try:
                 request = pb.StreamRequest.FromString(data)
             except DecodeError:
                 self.end(grpc.StatusCode.INVALID_ARGUMENT, "expected a StreamRequest")
                 return
+            samples = rows.count_samples(request.batch) if request.HasField("batch") else 0
+            weight = weigh(len(data), samples)
+            if (pause_s := self._limits.charge_message(self.server_name, weight)) > 0:
+                await asyncio.sleep(pause_s)  # HTTP/2 holds the agent back meanwhile
             match request.WhichOneof("message"):
                 case "batch":
-                    await self._intake.take(request.batch, data)
+                    await self._intake.take(request.batch, data, samples=samples, weight=weight)
                 case "dropped_range":
                     await self._intake.take_dropped(request.dropped_range)
                 case "heartbeat":

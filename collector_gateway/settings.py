@@ -39,7 +39,7 @@ class GatewaySettings(ServerSettings):
         131_072.0,
         ge=4096,
         le=1e9,
-        description="of a server over gRPC; it is read no faster",
+        description="of a server; its stream is read no faster, posts are refused",
     )
     jwt_public_key: str | None = Field(None, description="PEM file; JSON web tokens of its owner")
     jwt_jwks: str | None = Field(None, description="JSON web key set, a file; instead of one key")

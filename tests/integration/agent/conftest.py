@@ -61,8 +61,9 @@ class Conversation:
             if request.HasField("batch"):
                 await self.ack(request.batch)
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        await self._context.abort(code, details)
+    async def abort(self, code: grpc.StatusCode, details: str, **trailing: str) -> None:
+        metadata = tuple((name.replace("_", "-"), value) for name, value in trailing.items())
+        await self._context.abort(code, details, metadata)
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ from agent.plan import Plan
 from agent.session import Timeouts
 from agent.settings import ApiKey
 from agent.spool_buffer import SpoolBuffer
+from hostpulse import backoff
 from hostpulse.clock import SystemClock
 from hostpulse.v1 import telemetry_pb2
 
@@ -67,6 +68,7 @@ class Agent:
         self.counters = Counters()
         self.numbering = batches.Numbering(boot_id=bytes(16))
         self.policies: list[BackoffPolicy] = []
+        self.pauses_s: list[float] = []
         self.tried_often = asyncio.Event()
         self.stop = asyncio.Event()
         self.configuration = Configuration(
@@ -94,7 +96,12 @@ class Agent:
             offset=ClockOffset(self.clock),
             clock=self.clock,
             delays=self._delays,
+            pause=self._pause,
         )
+
+    async def _pause(self, delay_s: float, wake: asyncio.Event) -> bool:
+        self.pauses_s.append(delay_s)
+        return await backoff.pause(delay_s, wake)
 
     def _delays(self, policy: BackoffPolicy) -> Iterator[float]:
         for _ in itertools.count():
@@ -477,6 +484,43 @@ async def test_drain_is_honoured_after_outstanding_acks_and_before_new_batches(s
             1
         ]
         assert agent.counters.failed_sends == 0
+
+
+@pytest.mark.parametrize(
+    ("pushback", "asked_s"),
+    [("1500", 1.51), ("0", 0.01), ("-1", 0.01), ("soon", 0.01), ("9" * 5000, 0.01)],
+)
+async def test_a_gateway_that_refuses_a_stream_says_when_to_come_again(serve, pushback, asked_s):
+    async def refuse(conversation):
+        await conversation.read()
+        await conversation.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, "too many", grpc_retry_pushback_ms=pushback
+        )
+
+    async with serve(refuse, welcome_and_ack) as (_, port):
+        agent = Agent(port)
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+    assert agent.pauses_s[0] == pytest.approx(asked_s)
+
+
+async def test_where_there_is_another_gateway_nobody_waits_for_the_one_that_refused(serve):
+    async def refuse(conversation):
+        await conversation.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, "too many", grpc_retry_pushback_ms="300000"
+        )
+
+    async with serve(refuse) as (_, busy_port), serve(welcome_and_ack) as (_, port):
+        agent = Agent(busy_port, port)
+        agent.collect()
+
+        async with agent.running():
+            await agent.settled()
+
+    assert max(agent.pauses_s) < 300
 
 
 async def test_a_stream_that_breaks_after_its_drain_is_no_failure(serve, caplog):

@@ -233,3 +233,28 @@ async def test_a_removed_channel_ends_its_messages(queue, house):
     await queue.outbox().drain("ops")
 
     assert await queue.rows() == [("a", "failed", 1)]
+
+
+async def test_who_lost_the_lease_records_nothing(queue, house):
+    phone = queue.phones["ops"]
+    phone.hold = asyncio.Event()
+    await queue.put("a")
+    sending = asyncio.create_task(queue.outbox().drain("ops"))
+    await phone.ringing.wait()
+    await house.connection.execute("UPDATE notification SET lease = gen_random_uuid()")
+    phone.hold.set()
+
+    await sending
+
+    assert await queue.rows() == [("a", "pending", 1)]
+    assert await queue.attempts() == []
+
+
+async def test_the_hundredth_failure_is_the_last(queue, house):
+    queue.phones["ops"].answers = [errors.Retryable("busy")] * 3
+    await queue.put("a")
+    await house.connection.execute("UPDATE notification SET attempts = 98")
+
+    await queue.outbox().drain("ops")
+
+    assert await queue.rows() == [("a", "failed", 100)]

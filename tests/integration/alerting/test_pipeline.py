@@ -230,6 +230,24 @@ async def test_an_acknowledgement_during_a_cycle_is_not_lost(fleet):
     )
 
 
+async def test_an_acknowledgement_ends_with_its_firing(fleet):
+    await fleet.cycle()
+    alert_id = await alert_of(fleet, "db")
+    server_id = await fleet.connection.fetchval("SELECT id FROM server WHERE name = 'db'")
+    await acknowledging.acknowledge(fleet.connection, alert_id, who="ann")
+    await fleet.add_cpu(server_id, [(0.0, 10.0)])
+    await fleet.cycle()
+    await fleet.connection.execute("DELETE FROM cpu WHERE server_id = $1", server_id)
+    await fleet.add_cpu(server_id, BREACH)
+
+    await fleet.cycle()
+
+    row = await fleet.connection.fetchrow(
+        "SELECT firing_number, acknowledged_at, acknowledged_by FROM alert WHERE id = $1", alert_id
+    )
+    assert tuple(row) == (2, None, None)
+
+
 async def test_what_is_over_cannot_be_acknowledged(fleet):
     await fleet.cycle()
     alert_id = await alert_of(fleet, "db")

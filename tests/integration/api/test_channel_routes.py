@@ -52,9 +52,9 @@ async def test_a_channel_is_added_listed_changed_and_removed(api, box, connectio
     assert (removed.status_code, gone.status_code) == (204, 404)
     actions = await connection.fetch("SELECT action FROM audit ORDER BY id")
     assert [row["action"] for row in actions][-3:] == [
-        "channel.added",
-        "channel.changed",
-        "channel.removed",
+        "channel.add",
+        "channel.change",
+        "channel.remove",
     ]
 
 

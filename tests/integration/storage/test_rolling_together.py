@@ -7,29 +7,31 @@ from datetime import UTC, datetime, timedelta
 from storage import engines
 from storage.engines import rolling
 
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
-BEGIN = NOW - timedelta(minutes=40)
 STORED = "hostpulse_internal.cpu_1m_rollup"
 
 
-async def put(connection) -> None:
+async def put(connection) -> datetime:
+    """Store 41 minutes of samples of three servers; return the last one's."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    begin = now - timedelta(minutes=40)
     await connection.execute(
-        "UPDATE hostpulse_internal.rollup_state SET watermark = $1", BEGIN.replace(minute=0)
+        "UPDATE hostpulse_internal.rollup_state SET watermark = $1", begin.replace(minute=0)
     )
     await connection.execute(
         "INSERT INTO cpu (time, server_id, usage_percent)"
         " SELECT t, s, 50 FROM generate_series($1::timestamptz, $2, INTERVAL '20 s') t,"
         " generate_series(1, 3) s",
-        BEGIN,
-        NOW,
+        begin,
+        now,
     )
+    return now
 
 
 async def test_minutes_are_finished_five_at_a_time_and_the_rest_is_answered_all_the_same(
     connection,
 ):
     engine = await engines.of(connection)
-    await put(connection)
+    now = await put(connection)
     await engine.roll_up(connection)
 
     finished = await connection.fetchval(f"SELECT max(time) FROM {STORED}")
@@ -40,7 +42,7 @@ async def test_minutes_are_finished_five_at_a_time_and_the_rest_is_answered_all_
     assert finished == watermark - timedelta(minutes=1)
     assert datetime.now(UTC) - watermark < timedelta(minutes=5) + rolling.SETTLED
     assert await engine.rollup_lag_s(connection) <= rolling.SETTLED.total_seconds()
-    assert await connection.fetchval("SELECT max(time) FROM cpu_1m") == NOW
+    assert await connection.fetchval("SELECT max(time) FROM cpu_1m") == now
     assert await connection.fetchval("SELECT count(*) FROM cpu_1m") == 3 * 41
 
 

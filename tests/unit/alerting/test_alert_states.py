@@ -186,6 +186,17 @@ def test_an_acknowledged_firing_is_not_repeated():
     assert transitions == ()
 
 
+def test_a_new_firing_was_neither_acknowledged_nor_escalated():
+    rule = make_rule()
+    before = AlertState(
+        phase=Phase.RESOLVED, firing_number=1, acknowledged=True, escalated_at=START
+    )
+
+    after, _ = states.step(rule, before, observe([99, 99], rule, 1), START + timedelta(hours=1))
+
+    assert (after.firing_number, after.acknowledged, after.escalated_at) == (2, False, None)
+
+
 @pytest.mark.parametrize(
     ("phase", "severity", "expected"),
     [

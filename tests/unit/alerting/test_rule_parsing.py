@@ -66,6 +66,9 @@ REFUSED = [
     ({"server_selector": {"name": "web"}}, ["server_selector", "names and labels", "name"]),
     ({"server_selector": {"names": "web"}}, ["server_selector.names", "list of texts", "web"]),
     ({"annotations": {"runbook": 1}}, ["annotations.runbook", "text", "1"]),
+    ({"annotations": {"note": "x" * 1001}}, ["annotations.note", "at most 1000", "1001"]),
+    ({"annotations": {"": "x"}}, ["annotations", "1 to 64 characters"]),
+    ({"annotations": {f"n{n}": "" for n in range(21)}}, ["annotations", "at most 20", "21"]),
     ({"repeat_interval_s": 5}, ["repeat_interval_s", "at least 60", "5"]),
     (
         {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from collector_gateway.limits import FAILED_LOGINS, Limited, Limits, network_of
+from collector_gateway.limits import FAILED_LOGINS, Limited, Limits, network_of, weigh
 from hostpulse.clock import ManualClock
 
 
@@ -61,12 +61,25 @@ def test_failed_logins_shut_an_address_out_for_a_while(limits, clock):
 
 
 def test_a_server_that_sends_too_much_is_read_no_faster_than_its_rate(limits, clock):
-    assert limits.charge_message(1, 10_000) == 0
-    assert limits.charge_message(1, 2_000) == pytest.approx(2)
-    assert limits.charge_message(2, 2_000) == 0
+    assert limits.charge_message("a", 10_000) == 0
+    assert limits.charge_message("a", 2_000) == pytest.approx(2)
+    assert limits.charge_message("b", 2_000) == 0
 
 
-def test_small_messages_are_not_free(limits):
-    waits = [limits.charge_message(1, 2) for _ in range(100)]
+def test_what_is_posted_counts_as_what_is_streamed(limits, clock):
+    limits.charge_message("a", 9_000)
+    limits.admit_post("a", 2_000)  # whoever has anything left is let in, whatever the size
+    with pytest.raises(Limited, match="samples of this server") as refused:
+        limits.admit_post("a", 256)
+    limits.admit_post("b", 256)
+    clock.advance(refused.value.after_s)
+    limits.admit_post("a", 256)
 
-    assert waits[-1] == pytest.approx((100 * 256 - 10_000) / 1000)
+
+@pytest.mark.parametrize(
+    ("size", "samples", "weight"),
+    [(2, 0, 256), (900, 28, 900), (2_000, 1_000, 32_000), (200_000, 1_000, 200_000)],
+    ids=["a small message", "a full tick", "rows without values", "long names"],
+)
+def test_a_message_weighs_its_bytes_or_its_rows_whichever_is_more(size, samples, weight):
+    assert weigh(size, samples) == weight

@@ -92,7 +92,8 @@ STATED = {
     "finish": f"| {TIMEOUTS.finish_s:g} s for outstanding verdicts",
     "batch": f"| {count(intake.BATCH_MAX_SAMPLES)} samples, {intake.BATCH_MAX_BYTES // KIB} KiB |",
     "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {count(greeting.EPOCHS_MAX)} epochs |",
-    "in flight": f"| unsettled batches of a stream | {intake.IN_FLIGHT_MAX} |",
+    "in flight": f"| unsettled batches of a stream | {intake.IN_FLIGHT_MAX}, "
+    f"and {intake.IN_FLIGHT_MAX_BYTES // KIB} KiB by weight |",
     "answers": f"| unread answers of a stream | {count(gateway_session.ANSWERS_MAX)} |",
     "queue": f"| ingest queue | {count(lanes.LIVE_MAX_BATCHES)} batches, "
     f"{lanes.LIVE_MAX_BYTES // MIB} MiB |",
