@@ -169,3 +169,8 @@ POST_METRICS: dict[str, object] = {
         },
     },
 }
+
+PUT_LABELS: dict[str, object] = {
+    **GET_SERVER,
+    **_body({"labels": {"type": "object", "additionalProperties": _TEXT}}, required=("labels",)),
+}

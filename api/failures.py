@@ -9,7 +9,8 @@ import asyncpg
 import structlog
 from starlette.exceptions import HTTPException
 
-from api import problems
+from api import limiting, problems
+from collector_gateway.limits import Limited
 from hostpulse import errors
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def install(app: FastAPI) -> None:
     """Teach an application to answer failures."""
     app.add_exception_handler(problems.Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Limited, _limited)
     app.add_exception_handler(errors.Retryable, _retryable)
     app.add_exception_handler(errors.Permanent, _permanent)
     for kind in UNAVAILABLE:
@@ -69,6 +71,12 @@ async def _http(request: Request, error: Exception) -> Response:
     return problems.response(
         problems.Problem(status, details.get(status, status.description), headers=error.headers)
     )
+
+
+async def _limited(_request: Request, error: Exception) -> Response:
+    """Answer who goes too fast."""
+    assert isinstance(error, Limited)  # noqa: S101 - for the type checker
+    return problems.response(limiting.too_fast(error))
 
 
 async def _retryable(_request: Request, error: Exception) -> Response:

@@ -65,16 +65,16 @@ class Sessions:
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
             return await web_sessions.begin(connection, key_id, actor=actor, address=address)
 
-    async def take_link(self, token: str) -> int | None:
-        """Use a link up and return its key; None if it is unknown, used or too old."""
+    async def begin_by_link(self, link: str, *, address: str | None) -> str | None:
+        """Use a link up and begin a session; None if the link is unknown, used or too old."""
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
-            return await web_sessions.take_link(connection, token)
+            return await web_sessions.begin_by_link(connection, link, address=address)
 
-    async def end(self, token: str) -> None:
+    async def end(self, token: str, *, address: str | None) -> None:
         """Sign out."""
         self._known.pop(web_sessions.digest(token), None)
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
-            await web_sessions.end(connection, token)
+            await web_sessions.end(connection, token, address=address)
 
     async def _look(self, token: str) -> Principal:
         digest = web_sessions.digest(token)

@@ -10,6 +10,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from api import access, bodies, limiting, problems, sessions
+from collector_gateway import denials
 from collector_gateway.principals import Principal, Unauthenticated
 from storage import web_sessions
 
@@ -36,37 +37,61 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
         """Sign in with {"link": token} or {"key": key}: the answer sets a cookie."""
         sessions.require_page(request)
         name, credential = _credential(await bodies.read_json(request))
-        address = request.client.host if request.client else None
-        if name == "link":
-            key_id = await signed_in.take_link(credential)
-            if key_id is None:
-                detail = "this link is unknown, used or older than 15 minutes"
-                raise problems.Problem(HTTPStatus.GONE, detail)
-            actor = "sign-in link"
-        else:
-            try:
-                who = await services.authenticator.authenticate(
-                    credential, address=limiting.address_of(request.scope)
-                )
-            except Unauthenticated as error:
-                raise problems.Problem(HTTPStatus.FORBIDDEN, str(error)) from error
-            if who.key_id is None:
-                detail = "a token can't sign in: take a key"
-                raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
-            if who.role not in web_sessions.PEOPLE:
-                detail = f"a key of role {who.role} is not for people: take one of role reader"
-                raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
-            key_id, actor = who.key_id, who.actor
-        token = await signed_in.begin(key_id, actor=actor, address=address)
+        try:
+            token = await (by_link if name == "link" else by_key)(request, credential)
+        except problems.Problem as refusal:
+            await note(request, name, refusal.detail)
+            raise
         answer = JSONResponse({"signed_in": True}, headers=NO_STORE)
         sessions.set_cookie(answer, request, token)
         return answer
+
+    async def by_link(request: Request, link: str) -> str:
+        """Begin a session with a link; a wrong one counts as a failed login of its address."""
+        address = limiting.address_of(request.scope)
+        if services.limits is not None:
+            services.limits.check_logins(address)
+        token = await signed_in.begin_by_link(link, address=address or None)
+        if token is None:
+            if services.limits is not None:
+                services.limits.login_failed(address)
+            detail = "this link is unknown, used or older than 15 minutes"
+            raise problems.Problem(HTTPStatus.GONE, detail)
+        return token
+
+    async def by_key(request: Request, key: str) -> str:
+        """Begin a session with a key; a wrong one counts as above."""
+        address = limiting.address_of(request.scope)
+        try:
+            who = await services.authenticator.authenticate(key, address=address)
+        except Unauthenticated as error:
+            raise problems.Problem(HTTPStatus.FORBIDDEN, str(error)) from error
+        if who.key_id is None:
+            detail = "a token can't sign in: take a key"
+            raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
+        if who.role not in web_sessions.PEOPLE:
+            detail = f"a key of role {who.role} is not for people: take one of role reader"
+            raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
+        return await signed_in.begin(who.key_id, actor=who.actor, address=address or None)
+
+    async def note(request: Request, name: str, reason: str) -> None:
+        """Tell the audit log of an attempt that failed."""
+        if services.denials is not None:
+            await services.denials.note(
+                denials.Denial(
+                    actor="(unknown)",
+                    action="session.begin",
+                    subject=None,
+                    address=limiting.address_of(request.scope) or None,
+                    detail={"by": name, "reason": reason},
+                )
+            )
 
     async def delete_session(request: Request) -> Response:
         """Sign out; without a session nothing happens."""
         sessions.require_page(request)
         if token := request.cookies.get(sessions.COOKIE):
-            await signed_in.end(token)
+            await signed_in.end(token, address=limiting.address_of(request.scope) or None)
         answer = Response(status_code=HTTPStatus.NO_CONTENT)
         sessions.delete_cookie(answer)
         return answer

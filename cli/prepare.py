@@ -166,7 +166,9 @@ async def _make_ready(dsn: str, server_name: str) -> None:
         await _ensure_key(connection, folder / AGENT_KEY_FILE, keys.Role.AGENT, [server_name])
         if token := os.environ.get(links.VARIABLE):
             prefix = keys.prefix_of(_read(folder / ADMIN_KEY_FILE) or "")
-            await web_sessions.add_link(connection, token, key_prefix=prefix or "")
+            await web_sessions.add_link(
+                connection, token, key_prefix=prefix or "", made_by="hostpulse up"
+            )
     finally:
         await connection.close(timeout=database.CONNECT_TIMEOUT_S)
 

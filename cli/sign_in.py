@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import links
-from cli.connection import with_connection
+from cli.connection import actor, with_connection
 from hostpulse import errors
 from storage import keys, location, web_sessions
 
@@ -33,7 +33,7 @@ def sign_in(
     token = web_sessions.new_token()
 
     async def add(connection: Connection) -> bool:
-        return await web_sessions.add_link(connection, token, key_prefix=prefix)
+        return await web_sessions.add_link(connection, token, key_prefix=prefix, made_by=actor())
 
     if not asyncio.run(with_connection(add)):
         raise KeyCannotSignIn(

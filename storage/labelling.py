@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING
 from storage import audit, labels, server_configs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from storage.database import Connection
+
+
+async def replace(
+    connection: Connection,
+    name: str,
+    given: Mapping[str, str],
+    *,
+    labelled_by: str,
+    address: str | None = None,
+) -> dict[str, str] | None:
+    """Give a server these labels and no others; else like `label`."""
+    return await _change(connection, name, lambda _: given, labelled_by, address)
 
 
 async def label(
@@ -27,6 +39,22 @@ async def label(
     Raises:
         ConfigError: a label can't be, or the server would be left with nothing to read.
     """
+
+    def merge(before: Mapping[str, str]) -> Mapping[str, str]:
+        merged = {**before, **changes}
+        return {key: value for key, value in merged.items() if value is not None}
+
+    return await _change(connection, name, merge, labelled_by, address)
+
+
+async def _change(
+    connection: Connection,
+    name: str,
+    change: Callable[[Mapping[str, str]], Mapping[str, str]],
+    labelled_by: str,
+    address: str | None,
+) -> dict[str, str] | None:
+    """Change the labels of a server, and what it is to run, in one transaction."""
     async with connection.transaction():
         await server_configs.lock(connection)
         before = await connection.fetchval(
@@ -34,8 +62,7 @@ async def label(
         )
         if before is None:
             return None
-        merged = {key: value for key, value in (before | changes).items() if value is not None}
-        after = labels.check(dict(sorted(merged.items())))
+        after = labels.check(dict(sorted(change(before).items())))
         if after != before:
             await connection.execute("UPDATE server SET labels = $2 WHERE name = $1", name, after)
             await server_configs.evaluate(

@@ -39,7 +39,18 @@ _FIND = f"""
 _TAKE_LINK = f"""
     DELETE FROM sign_in_link l USING api_key k
     WHERE l.token_sha256 = $1 AND l.expires_at > now() AND k.id = l.key_id AND {_GOOD_KEY}
-    RETURNING k.id
+    RETURNING k.id, k.prefix
+"""  # noqa: S608 - constants
+
+_END = """
+    DELETE FROM web_session s USING api_key k
+    WHERE s.token_sha256 = $1 AND k.id = s.key_id RETURNING k.prefix
+"""
+
+_ADD_LINK = f"""
+    INSERT INTO sign_in_link (token_sha256, key_id, expires_at)
+    SELECT $1, k.id, now() + $3::interval FROM api_key k
+    WHERE k.prefix = $2 AND k.role = ANY($4::text[]) AND {_GOOD_KEY}
 """  # noqa: S608 - constants
 
 
@@ -62,8 +73,18 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-async def begin(connection: Connection, key_id: int, *, actor: str, address: str | None) -> str:
-    """Begin a session and return its token; what has expired goes."""
+async def begin(
+    connection: Connection, key_id: int, *, actor: str, address: str | None, by: str = "key"
+) -> str:
+    """Begin a session and return its token; what has expired goes.
+
+    Args:
+        connection: of the gateway.
+        key_id: whose session it is.
+        actor: the same, for the audit log.
+        address: where the browser is.
+        by: what was shown, `key` or `link`.
+    """
     token = new_token()
     async with connection.transaction():
         await connection.execute(
@@ -85,8 +106,19 @@ async def begin(connection: Connection, key_id: int, *, actor: str, address: str
             subject=None,
             allowed=True,
             address=address,
+            detail={"by": by},
         )
     return token
+
+
+async def begin_by_link(connection: Connection, link: str, *, address: str | None) -> str | None:
+    """Use a link up and begin a session of its key; None if it is unknown, used or too old."""
+    async with connection.transaction():
+        key = await connection.fetchrow(_TAKE_LINK, digest(link))
+        if key is None:
+            return None
+        actor = f"key {key['prefix']}"
+        return await begin(connection, key["id"], actor=actor, address=address, by="link")
 
 
 async def find(connection: Connection, token: str) -> SignedIn | None:
@@ -101,31 +133,32 @@ async def find(connection: Connection, token: str) -> SignedIn | None:
     return SignedIn(key_id=row["key_id"], prefix=row["prefix"], role=Role(row["role"]))
 
 
-async def end(connection: Connection, token: str) -> None:
-    """Sign out."""
-    await connection.execute("DELETE FROM web_session WHERE token_sha256 = $1", digest(token))
+async def end(connection: Connection, token: str, *, address: str | None) -> None:
+    """Sign out; without such a session nothing happens."""
+    async with connection.transaction():
+        prefix = await connection.fetchval(_END, digest(token))
+        if prefix is not None:
+            await audit.record(
+                connection,
+                actor=f"key {prefix}",
+                action="session.end",
+                subject=None,
+                allowed=True,
+                address=address,
+            )
 
 
-async def add_link(connection: Connection, token: str, *, key_prefix: str) -> bool:
+async def add_link(connection: Connection, token: str, *, key_prefix: str, made_by: str) -> bool:
     """Let a token begin one session of a key, within 15 minutes.
 
     Returns whether the key can sign in: it is there, good, and of a role that the page is for.
     """
-    await connection.execute("DELETE FROM sign_in_link WHERE expires_at < now()")
-    done = await connection.execute(
-        f"""
-        INSERT INTO sign_in_link (token_sha256, key_id, expires_at)
-        SELECT $1, k.id, now() + $3::interval FROM api_key k
-        WHERE k.prefix = $2 AND k.role = ANY($4::text[]) AND {_GOOD_KEY}
-        """,  # noqa: S608 - constants
-        digest(token),
-        key_prefix,
-        LINK_LIFETIME,
-        list(PEOPLE),
-    )
-    return done == "INSERT 0 1"
-
-
-async def take_link(connection: Connection, token: str) -> int | None:
-    """Use a link up and return the id of its key; None if it is unknown, used or too old."""
-    return await connection.fetchval(_TAKE_LINK, digest(token))
+    async with connection.transaction():
+        await connection.execute("DELETE FROM sign_in_link WHERE expires_at < now()")
+        done = await connection.execute(_ADD_LINK, digest(token), key_prefix, LINK_LIFETIME, PEOPLE)
+        if done != "INSERT 0 1":
+            return False
+        await audit.record(
+            connection, actor=made_by, action="session.link", subject=key_prefix, allowed=True
+        )
+    return True

@@ -108,7 +108,7 @@ class Browser:
     def close(self) -> None:
         for context in self.contexts:
             context.close()
-        assert self.complaints == []
+        assert self.complaints == [], self.complaints
 
 
 def until_true(page: playwright_api.Page, expression: str, argument: object = None) -> None:

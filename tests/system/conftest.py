@@ -1,4 +1,4 @@
-"""A browser for the run, three stacks, and a page that notices everything that goes wrong."""
+"""A browser for the run, four stacks, and a page that notices everything that goes wrong."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ def small(ground, template) -> Generator[stack.Stack]:
     """Twelve servers, one of them with a month behind it, which go on sending."""
     with stack.going_on(
         stack.start(ground, template, "small", seed.fill_small), seed.go_on
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def own(ground, template) -> Generator[stack.Stack]:
+    """A small fleet that tests may change."""
+    with stack.going_on(
+        stack.start(ground, template, "own", seed.fill_small), seed.go_on
     ) as started:
         yield started
 

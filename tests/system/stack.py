@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
+from cryptography.fernet import Fernet
 
 from storage import database, keys
 from tests.e2e.processes import free_port, until
@@ -32,6 +33,7 @@ class Stack:
 
     url: str
     dsn: str
+    grpc_address: str
     admin_key: str
     gateway: Running
 
@@ -79,20 +81,21 @@ def start(
         return await keys.create(connection, role=keys.Role.ADMIN, note="tests", created_by="test")
 
     admin_key = _apart(prepare)
-    port = free_port()
+    port, grpc_address = free_port(), f"127.0.0.1:{free_port()}"
     gateway = ground.start(
         f"gateway-{name}",
         [sys.executable, "-m", "cli", "gateway"],
         ground.environment(
             HOSTPULSE_DATABASE_URL=dsn,
             HOSTPULSE_DATA_DIR=ground.folder / name,
-            HOSTPULSE_GRPC_LISTEN=f"127.0.0.1:{free_port()}",
+            HOSTPULSE_GRPC_LISTEN=grpc_address,
             HOSTPULSE_HTTP_LISTEN=f"127.0.0.1:{port}",
+            HOSTPULSE_SECRET_KEY=Fernet.generate_key().decode(),
         ),
     )
     url = f"http://127.0.0.1:{port}"
     until(lambda: get(f"{url}/readyz")[0] == 200, within_s=60, what="a gateway that is ready")
-    return Stack(url=url, dsn=dsn, admin_key=admin_key, gateway=gateway)
+    return Stack(url=url, dsn=dsn, grpc_address=grpc_address, admin_key=admin_key, gateway=gateway)
 
 
 def _apart(work: Callable[[], Awaitable[T]]) -> T:

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
 from tests.e2e.system import System
-from tests.system import seed, stack
 from tests.system.browser import Browser
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
-
-@pytest.fixture(scope="module")
-def own(ground, template) -> Generator[stack.Stack]:
-    """A stack that these tests may change."""
-    with stack.going_on(
-        stack.start(ground, template, "own", seed.fill_small), seed.go_on
-    ) as started:
-        yield started
-
-
-def test_new_samples_show_without_a_reload(browser, small):
-    page = browser.open(small)
+def test_new_samples_show_without_a_reload(browser, own):
+    page = browser.open(own)
     page.locator(".link-live").wait_for()
 
     answer = httpx.post(
-        f"{small.url}/api/v1/metrics",
-        headers={"Authorization": f"Bearer {small.admin_key}"},
+        f"{own.url}/api/v1/metrics",
+        headers={"Authorization": f"Bearer {own.admin_key}"},
         json={
             "server_id": "posted-01",
             "timestamp": datetime.now(UTC).isoformat(),

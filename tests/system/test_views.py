@@ -26,6 +26,7 @@ VIEWS = {
     "rules": "TIME_WAIT sockets",
     "rules/cpu_usage": "Test against history",
     "settings/keys": "Make a key",
+    "settings/enrollments": "No machine is waiting",
     "settings/audit": "session.begin",
     "settings/config": "Who runs what",
     "settings/channels": "nobody is told of alerts",

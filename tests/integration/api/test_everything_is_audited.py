@@ -8,6 +8,7 @@ that is an admin's, with the reason.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,16 +19,18 @@ import typer.main
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner
 
-from alerting import links, notifications, rules
+from alerting import channel_tests, links, notifications, rules
+from api import sessions
 from cli.commands import app as commands
-from storage import config_scopes, configs, enrollments, keys, maintenance, secrets
+from storage import config_scopes, configs, enrollments, keys, maintenance, secrets, web_sessions
 from tests.integration.gateway.test_who_may_do_what import found_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TABLES = ("api_key", "enrollment", "alert_rule", "inhibition", "channel", "silence", "alert",
-          "server", "setting", "config_revision", "server_config")  # fmt: skip
+          "server", "setting", "config_revision", "server_config", "web_session",
+          "sign_in_link", "notification")  # fmt: skip
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 FUTURE = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 RULE = {"metric": "cpu.usage_percent", "operator": ">",
@@ -67,9 +70,29 @@ ROUTES = {
         "config.set",
     ),
     "PUT /api/v1/rules/{name}": ("/api/v1/rules/cpu_usage", RULE, "rule.apply"),
+    "PUT /api/v1/servers/{name:path}/labels": (
+        "/api/v1/servers/web/labels",
+        {"labels": {"env": "prod"}},
+        "server.label",
+    ),
+    "POST /api/v1/channels": (
+        "/api/v1/channels",
+        {"name": "new", "kind": "email", "config": {"to": ["a@example.org"]}},
+        "channel.add",
+    ),
+    "PUT /api/v1/channels/{name}": (
+        "/api/v1/channels/ops",
+        {"config": {"to": ["a@example.org"]}, "enabled": False},
+        "channel.change",
+    ),
+    "DELETE /api/v1/channels/{name}": ("/api/v1/channels/ops", None, "channel.remove"),
+    "POST /api/v1/channels/{name}/test": ("/api/v1/channels/ops/test", None, "channel.test"),
+    "POST /api/v1/session": ("/api/v1/session", {"link": "{link}"}, "session.begin"),
+    "DELETE /api/v1/session": ("/api/v1/session", None, "session.end"),
 }
 NOT_ADMINS = {
     "POST /api/v1/metrics": "samples",
+    "POST /api/v1/rules/{name}/test": "reads what is stored, and changes nothing",
 }
 
 # Command: its arguments and the audited action.
@@ -97,17 +120,20 @@ COMMANDS = {
     "silence add": ("--reason r --for 1h", "silence.add"),
     "silence end": ("{silence}", "silence.end"),
     "db retention set": ("raw=8d", "retention.set"),
+    "sign-in": ("--key {prefix}", "session.link"),
 }
 AUDITED_ELSEWHERE = {
     "channel test": "needs a server to send to: test_alerting_commands.py",
     "db move": "needs a second database: test_moving.py",
     "doctor replay": "one row for batches of several transactions: test_parked.py",
 }
+ELSEWHERE = ("tls init", "tls gateway", "tls agent")  # files on this machine, no database
 READING = (
-    "version", "up", "gateway", "agent", "alerting", "migrate", "loss", "audit", "doctor parked",
-    "db status", "db url", "db retention", "key list", "server list", "server show",
-    "server enrollments", "rule list", "rule show", "rule test", "channel list", "alert list",
-    "alert history", "silence list", "doctor", "config show", "config history", "config diff",
+    "version", "up", "top", "gateway", "agent", "alerting", "migrate", "loss", "audit",
+    "doctor parked", "db status", "db url", "db retention", "key list", "server list",
+    "server show", "server enrollments", "rule list", "rule show", "rule test", "channel list",
+    "alert list", "alert history", "silence list", "doctor", "config show", "config history",
+    "config diff",
 )  # fmt: skip
 
 
@@ -124,6 +150,9 @@ class Ready:
         """Make one of each anew; names say which."""
         c, n = self._connection, next(self._numbers)
         key = await keys.create(c, role=keys.Role.READER, created_by="test")
+        prefix = keys.prefix_of(key)
+        key_id = await c.fetchval("SELECT id FROM api_key WHERE prefix = $1", prefix)
+        assert await web_sessions.add_link(c, f"link-{n}", key_prefix=prefix, made_by="test")
         token = await enrollments.create_token(
             c,
             uses=1,
@@ -166,13 +195,15 @@ class Ready:
             f'levels = [{{severity = "warning", threshold = {50 + n}, for = "1m"}}]\n'
         )
         self.names = {
-            "prefix": keys.prefix_of(key),
+            "prefix": prefix,
             "enrollment": (await enrollments.list_all(c))[-1].id,
             "alert": alert,
             "silence": silence,
             "rules": self._folder / "rules",
             "number": n,
             "ack": await self._link(alert, n),
+            "link": f"link-{n}",
+            "session": await web_sessions.begin(c, key_id, actor="test", address=None),
         }
 
     async def _link(self, alert: int, n: int) -> str:
@@ -254,7 +285,7 @@ def test_every_command_is_in_a_table():
 
     found = sorted(names(typer.main.get_command(commands)))
 
-    assert found == sorted({*COMMANDS, *AUDITED_ELSEWHERE, *READING})
+    assert found == sorted({*COMMANDS, *AUDITED_ELSEWHERE, *ELSEWHERE, *READING})
 
 
 async def check(ready: Ready, act, action: str) -> str | None:
@@ -274,18 +305,31 @@ async def check(ready: Ready, act, action: str) -> str | None:
     return None
 
 
-async def test_every_admin_route_writes_one_row_or_does_nothing(api, ready):
+async def test_every_admin_route_writes_one_row_or_does_nothing(api, ready, monkeypatch):
+    run = functools.partial(channel_tests.run, wait_s=0.0)  # nobody sends here
+    monkeypatch.setattr(channel_tests, "run", run)
     wrong = {}
     await api.client.get("/api/v1/keys")  # notes the use of the key, for a minute
     for route, (path, body, action) in ROUTES.items():
         method = route.split()[0]
 
         async def act(method=method, path=path, body=body):
-            return await api.client.request(method, path.format(**ready.names), json=body)
+            api.client.cookies.clear()
+            cookie = f"{sessions.COOKIE}={ready.names['session']}"
+            return await api.client.request(
+                method,
+                path.format(**ready.names),
+                json={"link": ready.names["link"]} if body and "link" in body else body,
+                headers={"X-Hostpulse-Page": "1", "Origin": "http://gateway", "Cookie": cookie},
+            )
 
         if problem := await check(ready, act, action):
             wrong[route] = problem
-    actors = {actor for actor, action in await ready.audited() if actor != "test"}
+    actors = {
+        actor
+        for actor, action in await ready.audited()
+        if actor != "test" and not action.startswith("session.")  # of whose session it is
+    }
 
     assert wrong == {}
     assert actors == {f"key {keys.prefix_of(api.admin_key)}", "link"}

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import httpx
 import pytest
 
-from api import sessions
+from api import app, sessions
+from collector_gateway import auth, denials, limits
 from storage import keys, web_sessions
 
 PAGE = {"X-Hostpulse-Page": "1", "Origin": "http://gateway"}
@@ -59,7 +62,7 @@ async def test_over_https_the_cookie_is_secure(api) -> None:
 async def test_link_signs_in_once(api, visitor, connection) -> None:
     token = web_sessions.new_token()
     prefix = keys.prefix_of(api.admin_key)
-    assert await web_sessions.add_link(connection, token, key_prefix=prefix)
+    assert await web_sessions.add_link(connection, token, key_prefix=prefix, made_by="test")
 
     first = await sign_in(visitor, {"link": token})
     second = await sign_in(visitor, {"link": token})
@@ -71,7 +74,7 @@ async def test_link_signs_in_once(api, visitor, connection) -> None:
 async def test_link_is_good_for_fifteen_minutes_only(api, visitor, connection) -> None:
     token = web_sessions.new_token()
     prefix = keys.prefix_of(api.admin_key)
-    await web_sessions.add_link(connection, token, key_prefix=prefix)
+    await web_sessions.add_link(connection, token, key_prefix=prefix, made_by="test")
     await connection.execute("UPDATE sign_in_link SET expires_at = now()")
 
     assert (await sign_in(visitor, {"link": token})).status_code == 410
@@ -82,7 +85,9 @@ async def test_link_for_a_key_that_is_not_for_people_is_not_made(connection) -> 
         connection, role=keys.Role.AGENT, server_names=["a"], created_by="test"
     )
 
-    made = await web_sessions.add_link(connection, "token", key_prefix=keys.prefix_of(agent))
+    made = await web_sessions.add_link(
+        connection, "token", key_prefix=keys.prefix_of(agent), made_by="test"
+    )
 
     assert not made
 
@@ -201,3 +206,78 @@ async def test_signing_in_is_audited(api, visitor, connection) -> None:
 
     row = await connection.fetchrow("SELECT actor, allowed FROM audit WHERE action='session.begin'")
     assert (row["actor"], row["allowed"]) == (f"key {keys.prefix_of(api.admin_key)}", True)
+
+
+async def test_signing_out_is_audited_once(api, visitor, connection) -> None:
+    await sign_in(visitor, {"key": api.admin_key})
+    await visitor.delete("/api/v1/session", headers=PAGE)
+    await visitor.delete("/api/v1/session", headers=PAGE)
+
+    rows = await connection.fetch("SELECT actor FROM audit WHERE action = 'session.end'")
+    assert [row["actor"] for row in rows] == [f"key {keys.prefix_of(api.admin_key)}"]
+
+
+async def test_link_is_not_used_up_when_no_session_can_begin(api, visitor, connection) -> None:
+    prefix = keys.prefix_of(api.admin_key)
+    await web_sessions.add_link(connection, "link", key_prefix=prefix, made_by="test")
+    await connection.execute("ALTER TABLE web_session RENAME TO away")
+
+    failed = await sign_in(visitor, {"link": "link"})
+    await connection.execute("ALTER TABLE away RENAME TO web_session")
+    answer = await sign_in(visitor, {"link": "link"})
+
+    assert failed.status_code >= 500
+    assert answer.status_code == 200
+
+
+@pytest.fixture
+async def limited(api, pool):
+    """A browser at a gateway with limits, which notes who was turned away."""
+    given = limits.Limits(requests_per_s=100, server_bytes_per_s=1, clock=api.clock)
+    services = dataclasses.replace(
+        api.services,
+        limits=given,
+        authenticator=auth.Authenticator(pool, clock=api.clock, limits=given),
+        denials=denials.Denials(pool, clock=api.clock),
+    )
+    transport = httpx.ASGITransport(app.create(services), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+@pytest.mark.parametrize("wrong", [{"link": "unknown"}, {"key": "nonsense"}], ids=["link", "key"])
+async def test_who_fails_too_often_has_to_wait_for_links_and_keys(
+    api, limited, connection, wrong
+) -> None:
+    await web_sessions.add_link(
+        connection, "good", key_prefix=keys.prefix_of(api.admin_key), made_by="test"
+    )
+    failed = {
+        (await sign_in(limited, wrong)).status_code for _ in range(limits.FAILED_LOGINS.burst)
+    }
+
+    waiting = [await sign_in(limited, body) for body in ({"link": "good"}, {"key": api.admin_key})]
+    api.clock.advance(float(waiting[0].headers["retry-after"]) + 1)
+    answer = await sign_in(limited, {"link": "good"})
+
+    assert failed <= {403, 410}
+    assert [each.status_code for each in waiting] == [429, 429]
+    assert all(int(each.headers["retry-after"]) >= 1 for each in waiting)
+    assert answer.status_code == 200
+
+
+async def test_signing_in_is_behind_the_limit_of_the_address(limited) -> None:
+    answers = [await limited.get("/api/v1/session") for _ in range(4_001)]
+
+    assert [each.status_code for each in answers] == [200] * 4_000 + [429]
+
+
+async def test_failed_sign_ins_are_audited_with_a_bound(limited, connection) -> None:
+    for _ in range(20):
+        await sign_in(limited, {"link": "unknown"})
+
+    rows = await connection.fetch(
+        "SELECT actor, action, address, detail FROM audit WHERE NOT allowed"
+    )
+    assert [tuple(row)[:3] for row in rows] == [("(unknown)", "session.begin", "127.0.0.1")]
+    assert "unknown, used or older" in rows[0]["detail"]["reason"]

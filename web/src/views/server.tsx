@@ -1,5 +1,5 @@
 // One server: what it does, what it did, and why it is in trouble.
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { Period, View } from "../charts/chart";
 import { usePage } from "../context";
 import { useFleet } from "../fleet";
@@ -12,6 +12,7 @@ import { named } from "../texts/texts";
 import { causeText, labelsText, ruleText } from "../words";
 import { CpuSection } from "./server/cpu";
 import { DiskSection } from "./server/disk";
+import { LabelsDialog } from "./server/labels_dialog";
 import { LossSection } from "./server/loss";
 import { MemorySection } from "./server/memory";
 import { NetworkSection } from "./server/network";
@@ -115,7 +116,7 @@ export function ServerView({ name, query: asked }: Props) {
   if (known.error?.status === 404) return <p class="waiting">{t("server.unknown", { name })}</p>;
   return (
     <div class="server">
-      <Head name={name} facts={known.data} />
+      <Head name={name} path={path} facts={known.data} onLabelled={known.again} />
       <div class="card bar controls">
         <RangePicker range={range} onChange={show} />
         <button type="button" onClick={zoomOut}>
@@ -193,8 +194,16 @@ function detail(values: Readonly<Record<string, unknown>>): string {
     .join(", ");
 }
 
-function Head({ name, facts }: { readonly name: string; readonly facts: Facts | undefined }) {
-  const { t, f } = usePage();
+interface HeadProps {
+  readonly name: string;
+  readonly path: string;
+  readonly facts: Facts | undefined;
+  readonly onLabelled: () => void;
+}
+
+function Head({ name, path, facts, onLabelled }: HeadProps) {
+  const { t, f, session } = usePage();
+  const [labelling, setLabelling] = useState(false);
   const { fleet } = useFleet();
   const server = fleet?.servers.find((each) => each.name === name);
   const known = facts?.facts ?? {};
@@ -223,6 +232,22 @@ function Head({ name, facts }: { readonly name: string; readonly facts: Facts | 
             {label}={value}
           </span>
         ))}
+        {facts && session.is_admin && (
+          <button type="button" class="quiet" onClick={() => setLabelling(true)}>
+            {t("labels.edit")}
+          </button>
+        )}
+        {facts && labelling && (
+          <LabelsDialog
+            path={path}
+            labels={facts.labels}
+            onClose={() => setLabelling(false)}
+            onSaved={() => {
+              setLabelling(false);
+              onLabelled();
+            }}
+          />
+        )}
       </div>
       <dl class="facts">
         {shown

@@ -5,10 +5,12 @@ import { Audit } from "./settings/audit";
 import { Channels } from "./settings/channels";
 import { Config } from "./settings/config";
 import { Database } from "./settings/database";
+import { Enrollments } from "./settings/enrollments";
 import { Keys } from "./settings/keys";
 
 const SECTIONS = {
   keys: Keys,
+  enrollments: Enrollments,
   channels: Channels,
   config: Config,
   audit: Audit,

@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { usePage } from "../../context";
 import { ask, useAsked } from "../../http";
 import { Answer } from "../../parts/asked";
+import { ChannelDialog, PATH } from "./channel_dialog";
 import { named } from "../../texts/texts";
 
 interface Channel {
@@ -12,11 +13,10 @@ interface Channel {
   readonly enabled: boolean;
 }
 
-const PATH = "/api/v1/channels";
-
 export function Channels() {
   const { t, session, say } = usePage();
   const [busy, setBusy] = useState("");
+  const [adding, setAdding] = useState(false);
   const asked = useAsked<{ channels: readonly Channel[] }>(PATH);
   const test = async (name: string) => {
     setBusy(name);
@@ -31,6 +31,15 @@ export function Channels() {
     }
     setBusy("");
   };
+  const remove = async (name: string) => {
+    try {
+      await ask(`${PATH}/${encodeURIComponent(name)}`, { method: "DELETE" });
+      say(t("channels.removed", { name }));
+    } catch (failure) {
+      say((failure as Error).message, "failed");
+    }
+    asked.again();
+  };
   return (
     <Answer asked={asked}>
       {({ channels }) => (
@@ -44,7 +53,7 @@ export function Channels() {
                   <b>{channel.name}</b>
                   <span class="muted">
                     {Object.entries(channel.config)
-                      .map(([name, value]) => `${name}: ${String(value)}`)
+                      .map(([name, value]) => `${name}: ${[value].flat().join(", ")}`)
                       .join(", ")}{" "}
                     {channel.secret ?? ""} {channel.enabled ? "" : t("channels.off")}
                   </span>
@@ -58,12 +67,37 @@ export function Channels() {
                     >
                       {t(busy === channel.name ? "waiting" : "channels.test")}
                     </button>
+                    <button
+                      type="button"
+                      class="danger"
+                      aria-label={`${t("channels.remove")} ${channel.name}`}
+                      onClick={() => void remove(channel.name)}
+                    >
+                      {t("channels.remove")}
+                    </button>
                   </div>
                 )}
               </li>
             ))}
           </ul>
           <p class="inset muted">{t("channels.explained")}</p>
+          {session.is_admin && (
+            <p class="inset">
+              <button type="button" onClick={() => setAdding(true)}>
+                {t("channels.add")}
+              </button>
+            </p>
+          )}
+          {adding && (
+            <ChannelDialog
+              onClose={() => setAdding(false)}
+              onAdded={(name) => {
+                setAdding(false);
+                say(t("channels.added", { name }));
+                asked.again();
+              }}
+            />
+          )}
         </>
       )}
     </Answer>

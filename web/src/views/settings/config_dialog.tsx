@@ -11,7 +11,7 @@ export interface Field {
   readonly kind: string;
   readonly expected: string;
   readonly help: string;
-  readonly choices: readonly string[];
+  readonly choices: readonly string[] | null;
 }
 
 interface Props {
@@ -80,12 +80,13 @@ export function ScopeDialog({ scope, given, priority, revision, known, onClose }
     );
     const name = scope ?? String(form.get("scope"));
     const rank = String(form.get("priority") ?? "");
+    const comment = String(form.get("comment") ?? "").trim();
     try {
       await ask(`/api/v1/config/${encodeURIComponent(name)}`, {
         method: "PUT",
         body: {
           fields,
-          comment: String(form.get("comment") ?? ""),
+          ...(comment === "" ? {} : { comment }),
           ...(name.startsWith("labels:") && rank !== "" ? { priority: Number(rank) } : {}),
           ...(revision === null ? {} : { expected_revision: revision }),
         },
@@ -163,7 +164,7 @@ export function ScopeDialog({ scope, given, priority, revision, known, onClose }
 
 function Input({ field, value }: { readonly field: Field; readonly value: unknown }) {
   const text = written(field, value);
-  const choices = field.kind === "switch" ? ["true", "false"] : field.choices;
+  const choices = field.kind === "switch" ? ["true", "false"] : (field.choices ?? []);
   if (field.kind === "patterns") return <textarea name={field.name} rows={3} defaultValue={text} />;
   if (choices.length === 0) return <input name={field.name} defaultValue={text} />;
   return (
