@@ -43,7 +43,7 @@ PACKAGES = (
     "migrations",
     "storage",
 )
-HOSTS = {"127.0.0.1:8080", "keepachangelog.com", "semver.org"}  # that documents may point at
+HOSTS = {"127.0.0.1:8080", "example.org", "keepachangelog.com", "semver.org"}  # for documents
 
 
 def variables() -> set[str]:
