@@ -24,6 +24,7 @@ from storage.errors import SchemaMismatch
 databases_app = typer.Typer(help="The database: state, address, retention.", no_args_is_help=True)
 databases_app.add_typer(retention_app, name="retention")
 
+MILLION = 1_000_000
 ROWS_TO_JUDGE = 1000  # with fewer, empty pages made ahead are most of the size
 
 
@@ -138,9 +139,13 @@ def _line(name: str, text: str) -> None:
 
 
 def _show_sizes(collected: status.Status) -> None:
-    """Print what each table takes in each tier; what is empty is left out."""
-    table = Table("relation", "size", "heap", "index", "toast", "rows", "B/value", "compressed")
-    table.columns[0].no_wrap = True
+    """Print what each table takes in each tier; what is empty is left out.
+
+    It fits in 80 columns, which is what a pipe has; `--json` says heap and TOAST as well.
+    """
+    table = Table("relation", "size", "index", "rows", "B/value", "compressed")
+    for column in table.columns:
+        column.no_wrap = True
     for size in collected.sizes:
         if not size.rows and not size.archive_bytes:
             continue
@@ -149,14 +154,17 @@ def _show_sizes(collected: status.Status) -> None:
         table.add_row(
             size.relation,
             in_bytes(size.total_bytes),
-            in_bytes(size.heap_bytes),
             in_bytes(size.index_bytes),
-            in_bytes(size.toast_bytes),
-            f"~{size.rows}",
+            _in_rows(size.rows),
             f"{per_value:.1f}" if per_value else "",
             f"{ratio:.1f} : 1" if ratio else "",
         )
     rich.print(table)
+
+
+def _in_rows(rows: int) -> str:
+    """Write an estimate of rows."""
+    return f"~{rows}" if rows < MILLION else f"~{rows / MILLION:.1f} M"
 
 
 def _show_policies(collected: status.Status) -> None:

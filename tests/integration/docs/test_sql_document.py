@@ -90,7 +90,7 @@ async def seed(connection: Connection) -> None:
         here = {"time": now - timedelta(seconds=back_s), "server_id": server_id}
         for table, values in {
             "cpu": {"usage_percent": 40.0, "load1": 1.5, "core_usage_percent": [30.0, 50.0]},
-            "memory": {"used_bytes": 8 * GB, "used_percent": 90.0, "available_bytes": GB},
+            "memory": {"used_bytes": 8 << 30, "used_percent": 90.0, "available_bytes": GB},
             "disk_usage": {
                 "mount": "/",
                 "used_bytes": 60 * GB,
