@@ -121,7 +121,9 @@ def request(system: System, path: str, credential: str, method="GET", body=None)
     )
     try:
         with urllib.request.urlopen(asked, timeout=8) as answer:
-            return f"{answer.headers}{answer.read().decode()}"
+            endless = answer.headers.get_content_type() == "text/event-stream"
+            content = answer.read1(1 << 20) if endless else answer.read()
+            return f"{answer.headers}{content.decode()}"
     except urllib.error.HTTPError as error:
         return f"{error.headers}{error.read().decode()}"
 
