@@ -96,6 +96,7 @@ async def test_an_agent_whose_code_was_replaced_says_that_it_is_upgraded(
 
     async def welcome(conversation):
         await conversation.welcome(time_unix_ns=time.time_ns())
+        await conversation.ack(await conversation.read_batch())  # it has heard the welcome
         welcomed.set()
         await conversation.ack_everything()
 
