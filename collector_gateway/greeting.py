@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EPOCHS_MAX = 1000
 EPOCH_MAX = (1 << 63) - 1  # a bigint
 SEQ_MAX = EPOCH_MAX - 1  # the end of a range, which is one more, must fit, too
+INTEGER_MAX = (1 << 31) - 1
 MACHINE_ID_MAX_CHARS = 64
 FACT_MAX_CHARS = 256
 INTERVAL_S = (1.0, 3600.0)
@@ -128,7 +129,8 @@ def _facts(host: pb.HostFacts) -> dict[str, str | int | datetime | None]:
         elif isinstance(value, str):
             facts[descriptor.name] = _text(value)
         else:
-            facts[descriptor.name] = min(value, (1 << 31) - 1 if value < 1 << 32 else SEQ_MAX)
+            most = INTEGER_MAX if claims.FACTS.get(descriptor.name) == "int" else SEQ_MAX
+            facts[descriptor.name] = min(value, most)
     return {name: value for name, value in facts.items() if name in claims.FACTS}
 
 
