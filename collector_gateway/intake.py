@@ -130,9 +130,7 @@ class Intake:
             await self.one_settled()
         self._metrics.batches_received.inc()
         is_backlog = batch.lane == pb.LANE_BACKFILL
-        if is_backlog:
-            self._credits.spent(self._backlog)
-        elif batch.seq <= self._announced.get(batch.epoch, 0):
+        if not is_backlog and batch.seq <= self._announced.get(batch.epoch, 0):
             self._credits.unneeded(self._backlog, 1)
         if batch.epoch not in self._epochs or not 1 <= batch.seq <= SEQ_MAX:
             self._reject(
@@ -173,7 +171,8 @@ class Intake:
                 rows=partial(self._decode, data, stamp.time, ack),
                 raw=data,
                 hour=hour_of(stamp.time, now, is_backlog=is_backlog),
-            )
+            ),
+            is_backlog=is_backlog,
         )
 
     def _decode(self, data: bytes, taken: datetime, ack: pb.BatchAck) -> Rows:
@@ -205,7 +204,8 @@ class Intake:
                 batch=self._id(batch),
                 taken=at,
                 gap=gap,
-            )
+            ),
+            is_backlog=batch.lane == pb.LANE_BACKFILL,
         )
 
     async def take_heartbeat(self) -> None:
@@ -243,6 +243,7 @@ class Intake:
         )
         self._answer(pb.StreamResponse(ack=ack))
         if batch.lane == pb.LANE_BACKFILL:
+            self._credits.spent(self._backlog)
             self._credits.settled(self._backlog)
 
     def _is_full(self, weight: int) -> bool:
@@ -299,10 +300,12 @@ class Intake:
             hour=hour,
         )
 
-    async def _submit(self, submission: Submission) -> None:
+    async def _submit(self, submission: Submission, *, is_backlog: bool = False) -> None:
         """Hand over to the flusher; waits for room there."""
         self.in_flight += 1
         await self._ingest.submit(submission)
+        if is_backlog:  # only now: a stream that ends while it waits gets no verdict
+            self._credits.spent(self._backlog)
 
     def _settle_nothing(self, outcome: Outcome, _detail: str) -> None:
         """Take the verdict on something that is not answered."""
