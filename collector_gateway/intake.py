@@ -288,6 +288,7 @@ class Intake:
             session=self._token,
             touch=ledger.Touch(
                 server_id=self._server_id,
+                session=self._token,
                 clock_offset_ms=self._times.offset_ms,
                 clock_is_wrong=self._times.is_wrong,
             ),

@@ -1,6 +1,7 @@
 """One transaction of many agents' batches: COPY, ledger, commit; then the verdicts.
 
 COPY comes first and the ledger last, so that a gateway frozen in the middle holds no ledger row.
+That servers were heard from is noted after the commit: a claim never waits for one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
 
 from collector_gateway.lanes import Outcome
 from storage import catalog, engines, late_arrivals, ledger, requests
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     Made = tuple[Submission, datetime, Rows]
 
 MADE_AT_ONCE = 50  # batches whose rows are made before anything else has its turn: 3 ms
+
+log = structlog.get_logger()
 
 
 class _Repeat(Exception):
@@ -87,9 +93,9 @@ class Transactions:
                 for submission in once:
                     if submission.dropped is not None and submission.session is not None:
                         await ledger.give_up(connection, submission.dropped, submission.session)
-                await ledger.touch(connection, {s.server_id: s.touch for s in once}.values())
         except _Repeat as repeat:
             return self._settle_refused(work, repeat)
+        await _touch(connection, once)
         self._metrics.count_stored(copied)
         self._metrics.delay_seconds.observe(time.monotonic() - work[0].submitted_s)
         for submission in work:
@@ -172,6 +178,14 @@ async def _copy(connection: Connection, made: Sequence[Made]) -> dict[str, int]:
             table, records=rows, columns=catalog.TABLES[table].columns
         )
     return {table: len(rows) for table, rows in merged.items()}
+
+
+async def _touch(connection: Connection, submissions: Sequence[Submission]) -> None:
+    """Note that servers were heard from; what fails here fails for what is stored already."""
+    try:
+        await ledger.touch(connection, {s.server_id: s.touch for s in submissions}.values())
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        log.warning("servers_not_touched", error=f"{type(error).__name__}: {error}")
 
 
 async def _record_requests(connection: Connection, submissions: Collection[Submission]) -> None:

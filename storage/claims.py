@@ -61,9 +61,12 @@ FROM unnest($2::int[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::bigin
 WHERE s.id = c.id
 """  # noqa: S608 - names and types of this module
 
+# ON CONFLICT alone waits for a flush that has the row.
 OPEN_EPOCHS = """
 INSERT INTO ingest_ledger (server_id, epoch)
 SELECT server_id, epoch FROM unnest($1::int[], $2::bigint[]) AS e (server_id, epoch)
+WHERE NOT EXISTS (
+  SELECT FROM ingest_ledger l WHERE l.server_id = e.server_id AND l.epoch = e.epoch)
 ON CONFLICT DO NOTHING
 """
 

@@ -44,20 +44,24 @@ WHERE l.server_id = k.server_id AND l.epoch = k.epoch
 RETURNING l.server_id, l.epoch, i.seqs * k.committed AS known
 """
 
-# Rows in the order of their ids: claims and other flushes lock the same ones.
+# Rows in the order of their ids: claims and other gateways lock the same ones. The next touch says
+# it again, so that nobody waits for the disk with the rows locked.
 TOUCH = """
-WITH seen AS (
-  SELECT id, clock_offset_ms, clock_is_wrong
-  FROM unnest($1::int[], $2::real[], $3::bool[]) AS t (id, clock_offset_ms, clock_is_wrong)
+WITH quick AS MATERIALIZED (
+  SELECT set_config('synchronous_commit', 'off', true) AS mode
+), seen AS (
+  SELECT id, session, clock_offset_ms, clock_is_wrong
+  FROM unnest($1::int[], $2::uuid[], $3::real[], $4::bool[])
+    AS t (id, session, clock_offset_ms, clock_is_wrong)
 ), locked AS (
-  SELECT s.id FROM server s JOIN seen USING (id) ORDER BY s.id FOR NO KEY UPDATE OF s
+  SELECT s.id, s.session FROM server s JOIN seen USING (id) ORDER BY s.id FOR NO KEY UPDATE OF s
 )
 UPDATE server s
 SET last_seen = now(), status = 'online', status_reason = NULL,
     clock_offset_ms = coalesce(t.clock_offset_ms, s.clock_offset_ms),
     clock_is_wrong = coalesce(t.clock_is_wrong, s.clock_is_wrong)
-FROM locked k JOIN seen t USING (id)
-WHERE s.id = k.id
+FROM locked k JOIN seen t USING (id), quick
+WHERE s.id = k.id AND (t.session IS NULL OR t.session = k.session) AND quick.mode = 'off'
 """
 
 RECORD_GAPS = """
@@ -121,9 +125,13 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
-    """A server that was heard from; None leaves what is stored about its clock."""
+    """A server that was heard from; None leaves what is stored about its clock.
+
+    `session` is the fencing token of the stream that brought it; None for what was posted.
+    """
 
     server_id: int
+    session: UUID | None = None
     clock_offset_ms: float | None = None
     clock_is_wrong: bool | None = None
 
@@ -136,7 +144,7 @@ def contains(ranges: Iterable[Range[int]], seq: int) -> bool:
 async def accept(
     connection: Connection, batches: Sequence[BatchId], sessions: Mapping[int, UUID]
 ) -> Verdicts:
-    """Enter batches into the ledger; must be the last statement but TOUCH of their transaction.
+    """Enter batches into the ledger; only gaps may follow in their transaction.
 
     Where anything but `accepted` comes back, the caller rolls back and repeats without the rest.
 
@@ -187,11 +195,16 @@ async def give_up(connection: Connection, gap: Gap, session: UUID) -> None:
 
 
 async def touch(connection: Connection, touches: Iterable[Touch]) -> None:
-    """Note in database time that servers were heard from; each server at most once."""
+    """Note in database time that servers were heard from; each server at most once.
+
+    A stream that does not own its server any more says nothing of it. Not in a transaction: claims
+    wait for these rows.
+    """
     listed = list(touches)
     await connection.execute(
         TOUCH,
         [t.server_id for t in listed],
+        [t.session for t in listed],
         [t.clock_offset_ms for t in listed],
         [t.clock_is_wrong for t in listed],
     )

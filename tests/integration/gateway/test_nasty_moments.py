@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import grpc
 from structlog.testing import capture_logs
@@ -95,28 +94,13 @@ async def test_a_gateway_that_stops_in_mid_flush_commits_all_or_nothing(
     assert await connection.fetchval("SELECT count(*) FROM cpu") == 199
 
 
-@contextlib.asynccontextmanager
-async def claimed(harness):
-    """A stream that is let in, opened as agents do: again where a flush held the claim up."""
-    for _ in range(10):
-        async with harness.stream() as agent:
-            try:
-                await agent.hello()
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
-                continue
-            yield agent
-            return
-    raise AssertionError("ten claims failed")
-
-
 async def test_two_streams_of_one_agent_that_send_the_same_store_it_once(harness, connection):
     async with harness.stream() as old:
         await old.hello()
         for seq in range(1, 50):
             await old.send_batch(seq)
-        async with claimed(harness) as new:
+        async with harness.stream() as new:
+            await new.hello()
             for seq in range(1, 50):
                 await new.send_batch(seq)
             acked = {(await new.ack()).seq for _ in range(49)}
@@ -168,3 +152,31 @@ async def test_what_an_agent_reports_as_lost_is_on_record_before_a_later_batch_i
         await blocker.close()
         assert (await ack).seq == 1
         assert await connection.fetchval("SELECT seqs::text FROM ingest_gap") == "{[2,4)}"
+
+
+SLOW_COMMIT = """
+CREATE FUNCTION wait_a_while() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slow_commit AFTER UPDATE ON ingest_ledger
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_a_while();
+"""
+
+
+async def test_a_commit_that_takes_long_keeps_no_stream_of_its_servers_out(harness, connection):
+    async with harness.stream() as old:
+        await old.hello()
+        await connection.execute(SLOW_COMMIT)
+        await old.send_batch(1)
+        async with asyncio.timeout(5):
+            while not await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hostpulse flush'"
+                " AND wait_event = 'PgSleep' AND datname = current_database()"
+            ):
+                await asyncio.sleep(0.01)
+        async with harness.stream() as new:
+            await announce(new, 1)
+            assert await connection.fetchval("SELECT count(*) FROM cpu") == 0, "it waited"
+            await new.send_batch(1)
+            assert (await new.ack()).status == pb.BATCH_STATUS_COMMITTED
+
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 1

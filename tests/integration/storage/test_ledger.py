@@ -166,6 +166,19 @@ async def test_a_touch_is_in_database_time_and_leaves_what_it_does_not_know(conn
     assert tuple(row) == (5.0, True, True)
 
 
+async def test_a_stream_that_lost_its_server_does_not_say_that_the_server_is_there(
+    connection, owned
+):
+    server_id, session = owned
+    await connection.execute("UPDATE server SET status = 'stopped', last_seen = NULL")
+
+    await ledger.touch(connection, [ledger.Touch(server_id=server_id, session=uuid.uuid4())])
+    assert await connection.fetchval("SELECT status FROM server WHERE last_seen IS NULL")
+
+    await ledger.touch(connection, [ledger.Touch(server_id=server_id, session=session)])
+    assert await connection.fetchval("SELECT status FROM server") == "online"
+
+
 async def test_four_writers_of_the_same_numbers_store_each_of_them_once(database, connection):
     """The numbers of 20 servers, each sent by every writer, in transactions of random make-up."""
     servers, writers, seqs = 20, 4, 60
