@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
@@ -117,9 +118,10 @@ async def create_if_missing(dsn: str) -> bool:
 
     Returns whether it was created.
     """
-    base, _, name = dsn.partition("?")[0].rpartition("/")
+    name = unquote(urlsplit(dsn).path.removeprefix("/"))
     try:
-        admin = await asyncpg.connect(f"{base}/postgres", timeout=CONNECT_TIMEOUT_S)
+        # asyncpg reads the rest of the DSN itself: host and TLS may stand among its parameters.
+        admin = await asyncpg.connect(dsn, database="postgres", timeout=CONNECT_TIMEOUT_S)
     except asyncpg.PostgresError:
         # We may not be let in there, and need not be where our own database exists.
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
