@@ -6,7 +6,6 @@ HOSTPULSE_PROCESS_TOP_N and `process_top_n` in the file's [agent] table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TypeAlias, cast
 
 from agent.redaction import RedactionMode
 from hostpulse import errors, patterns
+from hostpulse.numbers import finite
 from hostpulse.v1 import telemetry_pb2
 
 MIN_INTERVAL_S = 5.0
@@ -174,13 +174,12 @@ def speeds(field: str, raw: object) -> Mapping[str, float]:
 
 
 def _float(raw: object) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
-        return None
+    if not isinstance(raw, str):
+        return finite(raw)
     try:
-        value = float(raw)
+        return finite(float(raw))
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
 
 
 _interval = number(MIN_INTERVAL_S, MAX_INTERVAL_S, "seconds")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from alerting import history_query, rule_groups, rules
 from alerting.history_query import Bound
 from hostpulse import errors
+from hostpulse.numbers import finite
 from storage import catalog, retention
 
 if TYPE_CHECKING:
@@ -227,10 +227,12 @@ def read_thresholds(raw: object) -> list[float]:
     expectation = f"a list of at most {THRESHOLDS_MAX} finite numbers"
     if not isinstance(raw, list) or len(cast("list[object]", raw)) > THRESHOLDS_MAX:
         raise errors.ConfigError("thresholds", expectation=expectation, value=raw)
+    chosen: set[float] = set()
     for each in cast("list[object]", raw):
-        if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
+        if (number := finite(each)) is None:
             raise errors.ConfigError("thresholds", expectation=expectation, value=each)
-    return sorted({float(each) for each in cast("list[float]", raw)})
+        chosen.add(number)
+    return sorted(chosen)
 
 
 def _with_threshold(rule: rules.Rule, threshold: float) -> rules.Rule:

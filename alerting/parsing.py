@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from alerting import rules
+from hostpulse.numbers import finite
 from storage import catalog
 
 if TYPE_CHECKING:
@@ -199,12 +200,12 @@ def _text_map(where: str, raw: object) -> Mapping[str, str]:
 
 
 def _number(where: str, value: object, *, low: float = -math.inf, high: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if (number := finite(value)) is None:
         raise rules.InvalidRule(where, expectation="a finite number", value=value)
-    if not low <= value <= high:
+    if not low <= number <= high:
         bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise rules.InvalidRule(where, expectation=bound, value=value)
-    return float(value)
+    return number
 
 
 def _optional_number(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from hostpulse import patterns
 from hostpulse.errors import ConfigError
+from hostpulse.numbers import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,9 +138,8 @@ def _number(text: str) -> object:
 
 
 def _check_number(field: Field, value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    inside = (field.low or 0) <= value <= (field.high or math.inf)
+    number = finite(value)
+    inside = number is not None and (field.low or 0) <= number <= (field.high or math.inf)
     return value if inside else None
 
 
@@ -179,11 +179,7 @@ def _check_speeds(_field: Field, value: object) -> object:
         return None
     speeds = cast("dict[object, object]", value)
     good = 0 < len(speeds) <= NAMES_MAX and all(
-        _is_name(name)
-        and isinstance(speed, int | float)
-        and not isinstance(speed, bool)
-        and 0 < speed < math.inf
-        for name, speed in speeds.items()
+        _is_name(name) and (finite(speed) or 0) > 0 for name, speed in speeds.items()
     )
     return speeds if good else None
 

@@ -9,9 +9,7 @@ from storage.database import connect, create_if_missing
 
 
 @pytest.mark.parametrize("name", ["made_{}", "made of blanks {}"], ids=["plain", "blanks"])
-async def test_an_address_whose_host_stands_among_its_parameters_makes_the_database(
-    database, name
-):
+async def test_an_address_whose_host_stands_among_its_parameters_makes_the_database(database, name):
     parts = urlsplit(database)
     named = quote(name.format(uuid.uuid4().hex))
     login = f"{parts.username}:{parts.password}"
