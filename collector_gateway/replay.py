@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from collector_gateway import rows
+from collector_gateway import late, rows
 from collector_gateway.clocks import to_datetime
 from hostpulse.v1 import telemetry_pb2 as pb
-from storage import catalog, parked
+from storage import catalog, engines, parked
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -34,8 +34,11 @@ async def replay(connection: Connection, batch: parked.Parked) -> Replayed:
             return Replayed.NOT_MISSING
         # The gap has the time as it was corrected then; the message the agent's own.
         taken = place.time or to_datetime(message.time_unix_ns)
-        for table, records in rows.decode(message, taken, batch.server_id).rows.items():
+        decoded = rows.decode(message, taken, batch.server_id)
+        for table, records in decoded.rows.items():
             await connection.copy_records_to_table(
                 table, records=records, columns=catalog.TABLES[table].columns
             )
+        engine = await engines.of(connection)
+        await late.note(connection, engine, [(batch.server_id, taken, decoded.rows)])
     return Replayed.STORED

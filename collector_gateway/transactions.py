@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
 
+from collector_gateway import late
 from collector_gateway.lanes import Outcome
-from storage import catalog, engines, late_arrivals, ledger, requests
+from storage import catalog, engines, ledger, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from collector_gateway.lanes import Submission
@@ -79,7 +80,10 @@ class Transactions:
         try:
             async with connection.transaction():
                 copied = await _copy(connection, made)
-                await self._note_late(connection, made)
+                if self._engine is None:
+                    self._engine = await engines.of(connection)
+                stored = [(each.server_id, taken, tables) for each, taken, tables in made]
+                await late.note(connection, self._engine, stored)
                 if requested:
                     await _record_requests(connection, requested.values())
                 if numbered:
@@ -106,27 +110,6 @@ class Transactions:
             else:
                 submission.settle(Outcome.COMMITTED, "")
         return []
-
-    async def _note_late(self, connection: Connection, made: Sequence[Made]) -> None:
-        """Note samples that no alert cycle saw, and such as touch rollups that are finished."""
-        fresh_from = datetime.now(UTC) - late_arrivals.LATE_AFTER
-        await late_arrivals.note(
-            connection,
-            [(each.server_id, taken) for each, taken, _ in made if taken < fresh_from],
-        )
-        if self._engine is None:
-            self._engine = await engines.of(connection)
-        if self._engine.late_after is None:
-            return
-        started: datetime = await connection.fetchval("SELECT now()")  # rollups go by its clock
-        late_before = started - self._engine.late_after
-        late = [
-            (table, each.server_id, taken)
-            for each, taken, tables in made
-            if taken < late_before
-            for table in tables
-        ]
-        await self._engine.note_late(connection, late)
 
     def _fences(self, numbered: Mapping[ledger.BatchId, Sequence[Submission]]) -> dict[int, UUID]:
         """Return the token for each server: the live stream's, else that of the one that ended."""

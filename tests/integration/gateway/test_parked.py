@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from cli.commands import app
 from hostpulse.v1 import telemetry_pb2 as pb
+from storage import maintenance
 
 CHECK = "ALTER TABLE network ADD CONSTRAINT no_tun CHECK (interface <> 'tun0') NOT VALID"
 
@@ -63,6 +64,25 @@ async def test_what_is_parked_is_stored_once_when_its_cause_is_mended(parked, ru
     assert await parked.fetchval("SELECT count(*) FROM ingest_loss") == 0
     assert await parked.fetchval("SELECT count(*) FROM dead_letter WHERE replayed_at IS NULL") == 0
     assert (await run("parked")).stdout == "nothing is parked\n"
+
+
+async def test_rollups_that_were_finished_without_it_are_made_again(harness, connection, run):
+    await connection.execute(CHECK)
+    async with harness.stream() as agent:
+        await agent.hello()
+        batch = agent.batch(1, network=[pb.NetworkSample(interface="tun0", rx_bytes_per_s=7.0)])
+        batch.time_unix_ns -= 7200 * 1_000_000_000
+        batch.boot_id = b"an earlier boot!"
+        await agent.send(pb.StreamRequest(batch=batch))
+        await agent.ack()
+    await connection.execute("ALTER TABLE network DROP CONSTRAINT no_tun")
+
+    assert (await run("replay", "--all")).exit_code == 0
+    await maintenance.roll_up(connection)
+
+    assert await connection.fetch("SELECT rx_bytes_per_s FROM network_1m") == [(7.0,)]
+    assert await connection.fetch("SELECT rx_bytes_per_s FROM network_1h") == [(7.0,)]
+    assert await connection.fetchval("SELECT count(*) FROM late_arrival") == 1
 
 
 async def test_what_is_still_refused_stays_parked(parked, run):
