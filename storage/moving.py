@@ -45,10 +45,12 @@ IDENTITIES = """
 SELECT attname, pg_get_serial_sequence(attrelid::regclass::text, attname) AS sequence
 FROM pg_attribute WHERE attrelid = $1::regclass AND attidentity <> ''
 """
-GATEWAYS = """
+# The connections that write, and the one that every gateway has as long as it runs.
+IN_USE = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database()
-  AND application_name IN ('hostpulse flush', 'hostpulse claim', 'hostpulse alerting')
+  AND application_name IN ('hostpulse flush', 'hostpulse claim', 'hostpulse config',
+                           'hostpulse alert cycle', 'hostpulse outbox')
 """
 FINGERPRINT = """
 SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()
@@ -145,7 +147,7 @@ class _Begun:
 
 async def _check_idle(connection: Connection, which: str) -> None:
     """Refuse while something of ours writes."""
-    if await connection.fetchval(GATEWAYS):
+    if await connection.fetchval(IN_USE):
         raise MoveRefused(
             f"{which} is in use: stop gateways and alert workers first; agents keep their samples"
         )

@@ -9,8 +9,10 @@ import socket
 import sys
 
 import asyncpg
+import pytest
 
 from alerting import records
+from storage import moving
 
 
 async def start(database_url: str, data_dir) -> asyncio.subprocess.Process:
@@ -39,7 +41,7 @@ async def read_until(process: asyncio.subprocess.Process, event: str) -> str:
     return said
 
 
-async def test_it_evaluates_and_ends_cleanly_at_sigterm(house, tmp_path):
+async def test_it_evaluates_keeps_its_database_from_being_moved_and_ends_cleanly_at_sigterm(house, tmp_path):
     process = await start(house.dsn, tmp_path)
     await read_until(process, "alerting_started")
     async with asyncio.timeout(20):
@@ -48,6 +50,8 @@ async def test_it_evaluates_and_ends_cleanly_at_sigterm(house, tmp_path):
         ):
             await asyncio.sleep(0.05)
 
+    with pytest.raises(moving.MoveRefused, match="stop gateways and alert workers first"):
+        await anext(moving.move(house.connection, house.connection, by="test"))
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(8):
         _, rest = await process.communicate()
