@@ -27,7 +27,10 @@ OTHER_KEYS = (
     "database_url",
     "db_port",
     "grpc_listen",
+    "heartbeat_url",
     "http_listen",
+    "http_requests_per_s",
+    "http_tls",
     "jwt_audience",
     "jwt_issuer",
     "jwt_jwks",
@@ -35,7 +38,9 @@ OTHER_KEYS = (
     "jwt_public_key",
     "public_url",
     "secret_key",
+    "server_bytes_per_s",
     "smtp_url",
+    "tls_client_ca",
 )
 
 
