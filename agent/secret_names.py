@@ -69,7 +69,7 @@ TOKENS = re.compile(
     r"|\bkey-[a-f0-9]{32}"  # Mailgun
     r"|\bgl(?:sa|c)_[A-Za-z0-9_=+/-]{16,}"  # Grafana
     r"|\bNRAK-[A-Z0-9]{16,}|\bdapi[a-f0-9]{24,}|\bshp(?:at|ss|ca|pa)_[a-fA-F0-9]{16,}"
-    r"|\bhp_[0-9a-f]{8}_[A-Za-z0-9_-]{8,}"  # hostpulse
+    r"|\bhpe?_[0-9a-f]{8}_[A-Za-z0-9_.-]{8,}"  # hostpulse: keys and enrolment tokens
     r"|\b[0-9]{8,10}:AA[A-Za-z0-9_-]{24,}"  # Telegram
     r"|\bAGE-SECRET-KEY-1[A-Z0-9]{8,}"
 )
