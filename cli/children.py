@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cli.readiness import from_here
 from hostpulse import backoff
 
 if TYPE_CHECKING:
@@ -48,11 +49,10 @@ def agent_environment(
 
     Certificates of the gateway are not the agent's.
     """
-    _, _, port = environment["HOSTPULSE_GRPC_LISTEN"].rpartition(":")
     changes: dict[str, str | None] = {
         "HOSTPULSE_DATA_DIR": str(data_dir),
         "HOSTPULSE_SERVER_NAME": server_name,
-        "HOSTPULSE_GATEWAY": f"127.0.0.1:{port}",
+        "HOSTPULSE_GATEWAY": from_here(environment["HOSTPULSE_GRPC_LISTEN"]),
         "HOSTPULSE_API_KEY": None,
         "HOSTPULSE_API_KEY_FILE": str(data_dir / "agent.key"),
         "HOSTPULSE_TLS_CERT": None,

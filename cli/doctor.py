@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import rich
 import typer
 
-from cli import parked
+from cli import parked, readiness
 from cli.connection import with_connection
 from hostpulse import errors
 from storage import database, engines, maintenance, schema, status
@@ -148,15 +146,9 @@ def workers(row: Mapping[str, int]) -> Finding:
 
 def _gateway() -> Finding:
     """Ask the gateway on this machine whether it is ready."""
-    url = f"http://{os.environ.get('HOSTPULSE_HTTP_LISTEN', '127.0.0.1:8080')}/readyz"
-    try:
-        with urllib.request.urlopen(url, timeout=3.0) as response:
-            return Finding(check="gateway", ok=response.status == 200, detail=f"{url} is ready")
-    except urllib.error.HTTPError as error:
-        detail = error.read(500).decode(errors="replace")
-        return Finding(check="gateway", ok=False, detail=f"{url} is not ready: {detail}")
-    except OSError as error:
-        return Finding(check="gateway", ok=False, detail=f"{url} does not answer: {error}")
+    listen = os.environ.get("HOSTPULSE_HTTP_LISTEN", "127.0.0.1:8080")
+    answer = readiness.ask(listen, timeout_s=3.0)
+    return Finding(check="gateway", ok=answer.ready, detail=answer.said)
 
 
 @doctor_app.callback()

@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import secrets
 import signal
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cli import links
+from cli import links, readiness
 from cli.children import WRONG_CONFIG, Child, ChildFailed, agent_environment
 from hostpulse import errors, lifecycle
 from storage import location
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY_WITHIN_S = 60.0
+ASK_TIMEOUT_S = 2.0
 STOP_WITHIN_S = 8.0  # and a moment for each that must be killed then
 DEFAULTS = {
     "HOSTPULSE_DB_PORT": "55432",
@@ -54,6 +52,7 @@ class Up:
         self._external_dsn = environment.get("HOSTPULSE_DATABASE_URL")
         self._server_name = environment.get("HOSTPULSE_SERVER_NAME") or socket.gethostname()
         self._sign_in_token = secrets.token_urlsafe(32)  # good for one use, within 15 minutes
+        self._url = ""  # of the gateway, once it has answered
         self._children: list[Child] = []
         self._stop = asyncio.Event()
 
@@ -147,13 +146,15 @@ class Up:
         Raises:
             ChildFailed: it ended, or did not get ready in time.
         """
-        url = f"http://{self._environment['HOSTPULSE_HTTP_LISTEN']}/readyz"
+        listen = self._environment["HOSTPULSE_HTTP_LISTEN"]
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._stop.is_set():
             if gateway.process is not None and gateway.process.returncode is not None:
                 status = gateway.process.returncode
                 raise ChildFailed(f"gateway exited {status}", max(status, 1))
-            if await asyncio.to_thread(_answers, url):
+            answer = await asyncio.to_thread(readiness.ask, listen, timeout_s=ASK_TIMEOUT_S)
+            if answer.ready:
+                self._url = answer.url
                 return
             if time.monotonic() > deadline:
                 raise ChildFailed(f"the gateway was not ready within {READY_WITHIN_S:g} s")
@@ -175,7 +176,6 @@ class Up:
 
     def _announce(self) -> None:
         """Say where everything is."""
-        http = self._environment["HOSTPULSE_HTTP_LISTEN"]
         engine = (
             "embedded PostgreSQL, engine `postgres` (plain partitions); for TimescaleDB set "
             "HOSTPULSE_DATABASE_URL"
@@ -183,15 +183,15 @@ class Up:
             else "the one of HOSTPULSE_DATABASE_URL (`hostpulse db status` tells the engine)"
         )
         lines = (
-            f"  web page   {links.sign_in(http, self._sign_in_token)}",
-            f"  HTTP API   http://{http}/api/v1/servers",
+            f"  web page   {links.sign_in(self._url, self._sign_in_token)}",
+            f"  HTTP API   {self._url}/api/v1/servers",
             f"  agents     {self._environment['HOSTPULSE_GRPC_LISTEN']} (gRPC)",
             f"  database   {engine}",
             f"  data       {self._data_dir}",
             f"  admin key  {self._data_dir / 'admin.key'}",
             "",
             f'  curl -H "Authorization: Bearer $(cat {self._data_dir / "admin.key"})" \\',
-            f"       http://{http}/api/v1/servers/{quote(self._server_name)}",
+            f"       {self._url}/api/v1/servers/{quote(self._server_name)}",
             "",
             "hostpulse is ready",
         )
@@ -209,15 +209,6 @@ def _python(
         environment=environment,
         stop_within_s=stop_within_s,
     )
-
-
-def _answers(url: str) -> bool:
-    """Return whether a URL of ours answers 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as response:  # noqa: S310 - http of our own
-            return response.status == 200 and isinstance(json.load(response), dict)
-    except (OSError, urllib.error.URLError, ValueError):
-        return False
 
 
 def _port(value: str) -> int:
