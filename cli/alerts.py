@@ -83,7 +83,7 @@ def show_history(
             str(detail.get("reason", detail.get("by", detail.get("cause", "")))),
             ", ".join(detail.get("notified", [])),
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @alerts_app.command("list")
@@ -103,7 +103,7 @@ def list_alerts(
     table = Table("id", "state", "severity", "rule", "server", "labels", "value", "since")
     for row in rows:
         table.add_row(*_cells(row))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 async def _history(opened: Connection, number: int) -> list[dict[str, object]]:

@@ -64,7 +64,7 @@ def list_channels(
             str(row["secret"] or ""),
             "yes" if row["enabled"] else "no",
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @add_app.command("email")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import rich
 import typer
+from rich.markup import escape
 
 from cli import parked, readiness
 from cli.connection import with_connection
@@ -173,6 +174,6 @@ def doctor(
     else:
         for finding in findings:
             mark = "[green]ok[/green]   " if finding.ok else "[red]wrong[/red]"
-            rich.print(f"{mark} {finding.check}: {finding.detail}")
+            rich.print(f"{mark} {finding.check}: {escape(finding.detail)}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

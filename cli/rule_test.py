@@ -58,7 +58,7 @@ async def _run(
         raise errors.ConfigError("rule", expectation=expectation, value=name)
     rule = parsing.parse(dict(row))
     end = datetime.now(UTC)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None)
 
@@ -102,7 +102,7 @@ def _show(report: backtest.Report) -> None:
             str(trial.servers),
             "" if trial.is_exact else "approximate",
         )
-    Console().print(trials)
+    Console(markup=False).print(trials)
     if not report.episodes:
         return
     table = Table("fired", "ended", "severity", "server", "labels", "worst")
@@ -115,7 +115,7 @@ def _show(report: backtest.Report) -> None:
             ", ".join(f"{key}={label}" for key, label in each.labels.items()),
             rendering.amount(each.value, unit),
         )
-    Console().print(table)
+    Console(markup=False).print(table)
     if (hidden := len(report.episodes) - EPISODES_SHOWN) > 0:
         typer.echo(f"… and {hidden} earlier ones (--json shows all)")
 

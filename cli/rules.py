@@ -53,7 +53,7 @@ def list_rules(*, as_json: Json = False) -> None:
     table = Table("rule", "metric", "levels", "no data", "channels", "enabled")
     for row in rows:
         table.add_row(*_cells(row))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @rules_app.command("show")
@@ -67,7 +67,7 @@ def show_rule(name: Name, *, as_json: Json = False) -> None:
     for key, value in row.items():
         shown = json.dumps(value) if isinstance(value, dict | list) else str(value)
         table.add_row(key, shown)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @rules_app.command("set")

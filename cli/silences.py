@@ -113,7 +113,7 @@ def list_silences(
             each.author,
             each.reason,
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @silences_app.command("end")

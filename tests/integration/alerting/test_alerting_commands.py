@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from cli.alerts import alerts_app
 from cli.channels import channels_app
 from cli.rules import rules_app
+from cli.silences import silences_app
 
 WEBHOOK = "https://discord.com/api/webhooks/1/s3cr3t-token"
 
@@ -20,7 +21,7 @@ def command(database, monkeypatch, tmp_path):
     """Run a command in a thread, for it starts a loop of its own."""
     monkeypatch.setenv("HOSTPULSE_DATABASE_URL", database)
     monkeypatch.setenv("HOSTPULSE_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "200")
 
     async def run(app, *arguments: str):
         return await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
@@ -154,6 +155,30 @@ async def test_a_test_message_really_arrives(command, mail_server, monkeypatch):
     assert tested.exit_code == 0, tested.output
     assert mail_server.messages[0]["Subject"].startswith("[TEST]")
     assert removed.exit_code == 0
+
+
+async def test_words_in_brackets_are_shown_as_they_are(command, house):
+    words = "see [/wiki] and [red]"
+    added = await command(
+        silences_app, *("add", "--reason", words, "--for", "1h", "--label", "mount=/[/b]")
+    )
+    assert added.exit_code == 0, added.output
+    assert (await command(rules_app, "set", "load", "--server", "[/]")).exit_code == 0
+    web = await house.add_server("[/]")
+    await house.connection.execute(
+        "INSERT INTO alert (rule_id, server_id, labels, state, changed_at) SELECT id, $1, $2,"
+        " 'pending', now() FROM alert_rule WHERE name = 'disk_usage'",
+        web,
+        {"mount": "/[/b]"},
+    )
+
+    silences = await command(silences_app, "list")
+    rule = await command(rules_app, "show", "load")
+    alerts = await command(alerts_app, "list")
+
+    assert words in silences.output, silences.output
+    assert '["[/]"]' in rule.output, rule.output
+    assert "mount=/[/b]" in alerts.output, alerts.output
 
 
 async def test_alerts_are_listed(command, house):

@@ -41,7 +41,9 @@ async def read_until(process: asyncio.subprocess.Process, event: str) -> str:
     return said
 
 
-async def test_it_evaluates_keeps_its_database_from_being_moved_and_ends_cleanly_at_sigterm(house, tmp_path):
+async def test_it_evaluates_stands_in_the_way_of_a_move_and_ends_cleanly_at_sigterm(
+    house, tmp_path
+):
     process = await start(house.dsn, tmp_path)
     await read_until(process, "alerting_started")
     async with asyncio.timeout(20):
