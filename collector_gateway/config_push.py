@@ -52,6 +52,7 @@ class ConfigPush:
         self._opened: set[int] = set()
         self._results: dict[int, server_configs.Result] = {}
         self._problem: str | None = None
+        self._delays = backoff.delays(RECONNECT)
 
     def opened(self, session: Session) -> None:
         """Look up what a new stream is to be told: it may have changed since the claim."""
@@ -91,7 +92,6 @@ class ConfigPush:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Push and write until stopped; a database that is away is waited for."""
-        delays = backoff.delays(RECONNECT)
         while not stop.is_set():
             try:
                 connection = await database.connect(
@@ -107,11 +107,7 @@ class ConfigPush:
                 if problem != self._problem:
                     log.warning("config_push_interrupted", error=problem)
                 self._problem = problem
-            else:
-                delays = backoff.delays(RECONNECT)
-            if self._problem is None:
-                delays = backoff.delays(RECONNECT)
-            await backoff.pause(next(delays), stop)
+            await backoff.pause(next(self._delays), stop)
 
     async def _listen(self, connection: Connection, stop: asyncio.Event) -> None:
         """Work on one connection until it breaks or the process stops."""
@@ -121,28 +117,14 @@ class ConfigPush:
         while not stop.is_set() and not connection.is_closed():
             self._wake.clear()
             await self._work(connection)
-            self._problem = None
-            if not await self._pause(stop):
+            self._problem, self._delays = None, backoff.delays(RECONNECT)
+            await backoff.until_any(CHECK_INTERVAL_S, stop, self._wake)
+            if not self._wake.is_set():
                 self._everything = True
 
     def _notified(self, *_: object) -> None:
         self._everything = True
         self._wake.set()
-
-    async def _pause(self, stop: asyncio.Event) -> bool:
-        """Wait until there is something to do, the stop included; False when it is time to look."""
-        waiting = [
-            asyncio.create_task(stop.wait(), name="config stop"),
-            asyncio.create_task(self._wake.wait(), name="config wake"),
-        ]
-        try:
-            done, _ = await asyncio.wait(
-                waiting, timeout=CHECK_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for task in waiting:
-                task.cancel()
-        return bool(done)
 
     async def _work(self, connection: Connection) -> None:
         """Tell agents what they were not told, and write down what they answered."""
