@@ -134,10 +134,12 @@ def _statement(query: Query, choice: Choice, names: Sequence[str], labels: Seque
         values = [f"avg({value}::float8)" for value in values]
     columns = ", ".join([f"extract(epoch FROM {moment})::float8", *shown, *values])
     group = f"GROUP BY {', '.join([moment, *shown])}" if combined else ""
+    # By series, so that of too many the first ones are whole; as Python orders them.
+    order = shown if query.cores else [f'{label} COLLATE "C"' for label in shown]
     return (
         f"SELECT {columns} FROM {source}"  # noqa: S608 - names of the catalog
         f" WHERE t.server_id = $1 AND t.time >= $2 AND t.time < $3 {group}"
-        f" ORDER BY 1 LIMIT {ROWS_MAX}"
+        f" ORDER BY {', '.join([*order, '1'])} LIMIT {ROWS_MAX}"
     )
 
 
