@@ -58,9 +58,12 @@ class ServerSettings(BaseSettings):
         """Read flags, then the environment, then the TOML file that HOSTPULSE_CONFIG names."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if path := os.environ.get(CONFIG_VARIABLE):
-            if not Path(path).is_file():
-                raise ConfigError(CONFIG_VARIABLE, expectation="a readable TOML file", value=path)
-            sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
+            try:
+                Path(path).open().close()  # a file that is missing would count as empty
+                sources.append(TomlConfigSettingsSource(settings_cls, Path(path)))
+            except (OSError, ValueError) as error:
+                expectation = f"a readable TOML file ({error})"
+                raise ConfigError(CONFIG_VARIABLE, expectation=expectation, value=path) from error
         return tuple(sources)
 
 

@@ -33,6 +33,17 @@ def test_a_wrong_setting_is_named_with_what_is_expected(monkeypatch, variables, 
     assert "hidden" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", [b"grpc_listen =", b'a = "\xff"'], ids=["toml", "utf-8"])
+def test_a_file_that_is_no_toml_is_named_with_the_place(monkeypatch, tmp_path, content):
+    file = tmp_path / "hostpulse.toml"
+    file.write_bytes(content)
+    monkeypatch.setenv("HOSTPULSE_CONFIG", str(file))
+    monkeypatch.setenv("HOSTPULSE_DATABASE_URL", DSN)
+
+    with pytest.raises(ConfigError, match="HOSTPULSE_CONFIG must be a readable TOML file"):
+        load(GatewaySettings)
+
+
 def test_flags_win_over_the_environment_and_that_over_the_file(monkeypatch, tmp_path):
     file = tmp_path / "hostpulse.toml"
     file.write_text(
