@@ -103,7 +103,8 @@ async def change(
             raise Conflict("expected_revision", expectation=expectation, value=expected_revision)
         fields = config_fields.check_all(edit(before.fields if before else {}))
         ranked = _priority(scope, priority, before, current)
-        if fields and sum(bool(each.fields) for each in current.values()) >= SCOPES_MAX:
+        others = sum(bool(each.fields) for name, each in current.items() if name != str(scope))
+        if fields and others >= SCOPES_MAX:
             raise ConfigError("scope", expectation=f"one of at most {SCOPES_MAX}", value=str(scope))
         row = await connection.fetchrow(
             ADD,

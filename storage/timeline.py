@@ -20,9 +20,9 @@ _BANDS = """
              lead(h.time) OVER (PARTITION BY h.alert_id ORDER BY h.id) AS to_time
       FROM alert a JOIN alert_history h ON h.alert_id = a.id
       JOIN alert_rule r ON r.id = a.rule_id
-      WHERE a.server_id = $1 AND h.time < $3
+      WHERE a.server_id = $1
     ) firing
-    WHERE to_state = 'firing' AND (to_time IS NULL OR to_time > $2)
+    WHERE to_state = 'firing' AND from_time < $3 AND (to_time IS NULL OR to_time > $2)
     ORDER BY from_time DESC LIMIT $4
 """
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage import capacity, disks
+from storage import capacity, disks, timeline
 from tests.system import seed
 
 HOST = seed.Host(name="web-1", labels={}, cpu=50, memory=60, disk=70)
@@ -181,6 +181,12 @@ async def test_timeline_has_firings_and_events_that_touch_the_range(api, connect
     assert hour["alerts"][0]["to"] is None
     assert [band["rule"] for band in more["alerts"]] == ["cpu_usage", "disk_usage"]
     assert more["alerts"][0]["to"] is not None
+    over = datetime.fromisoformat(more["alerts"][0]["to"])
+    found = await timeline.bands(
+        connection, server_id, start=over - timedelta(hours=1), end=over - timedelta(seconds=1)
+    )
+    ends = {band.rule: band.to_time for band in found}
+    assert ends["cpu_usage"] == over, "that it ended after the range is known all the same"
     assert [mark["kind"] for mark in hour["marks"]] == ["config_applied", "version_changed", "boot"]
 
 

@@ -55,6 +55,18 @@ async def test_the_nearer_scope_wins_and_each_field_says_where_it_comes_from(con
     }
 
 
+async def test_a_scope_of_the_most_that_there_may_be_can_still_be_changed(
+    connection, web, monkeypatch
+):
+    monkeypatch.setattr(configs, "SCOPES_MAX", 2)
+    await set_fields(connection, "all", {"process_top_n": 5})
+    await set_fields(connection, "server:web-1", {"process_top_n": 6})
+
+    await set_fields(connection, "all", {"process_top_n": 7})
+    with pytest.raises(ConfigError, match="scope must be one of at most 2"):
+        await set_fields(connection, "server:web-2", {"process_top_n": 8})
+
+
 async def test_only_servers_whose_fields_change_get_the_new_revision(connection, web):
     first = await set_fields(connection, "all", {"process_top_n": 5})
     second = await set_fields(connection, "server:web-2", {"process_top_n": 5})

@@ -39,8 +39,8 @@ def nightly(hour: int, minutes: int, *days: int) -> Recurrence:
         pytest.param(nightly(23, 120, 1), "2026-01-06T00:15Z", True, id="into the next day"),
         pytest.param(nightly(23, 120, 1), "2026-01-06T22:45Z", False, id="not on that day"),
         # 2026-03-29 02:30 is skipped in Berlin (01:00Z); 2026-10-25 02:30 comes twice.
-        pytest.param(nightly(2, 60, 7), "2026-03-29T00:59Z", False, id="before the skipped hour"),
-        pytest.param(nightly(2, 60, 7), "2026-03-29T01:45Z", True, id="in its place"),
+        pytest.param(nightly(2, 60, 7), "2026-03-29T01:29Z", False, id="before 03:30 in its place"),
+        pytest.param(nightly(2, 60, 7), "2026-03-29T01:30Z", True, id="from 03:30 on"),
         pytest.param(nightly(2, 60, 7), "2026-03-29T02:30Z", False, id="lasts no longer for it"),
         pytest.param(nightly(2, 60, 7), "2026-10-25T00:30Z", True, id="the first of two 02:30"),
         pytest.param(nightly(2, 60, 7), "2026-10-25T01:30Z", False, id="not the second of them"),
