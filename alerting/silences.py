@@ -2,8 +2,8 @@
 
 A recurring one has windows: each chosen weekday, from a time of day in a time zone, for so long. A
 window begins at that local time, whatever the zone's clock did that night, and lasts in real time.
-A local time that the clock skips in spring is as far after the skip as it says (02:30 is 03:30); one
-that it shows twice in autumn is the first of the two.
+A local time that the clock skips in spring comes as much later (02:30 is 03:30); one that it shows
+twice in autumn is the first of the two.
 """
 
 from __future__ import annotations
