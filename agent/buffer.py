@@ -71,11 +71,6 @@ class Buffer(Protocol):
     """
 
     @property
-    def last_place(self) -> int:
-        """The place of the newest batch ever put; 0 before the first."""
-        ...
-
-    @property
     def dropped(self) -> Sequence[Dropped]:
         """What was given up and not yet reported, the oldest first."""
         ...
@@ -140,11 +135,6 @@ class MemoryBuffer:
         self._dropped_samples = 0
         self._dropped = DroppedRanges()
         self._last_place = 0
-
-    @property
-    def last_place(self) -> int:
-        """The place of the newest batch ever put; 0 before the first."""
-        return self._last_place
 
     @property
     def dropped(self) -> Sequence[Dropped]:

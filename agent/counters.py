@@ -13,9 +13,7 @@ class Counters:
         sent_batches: Batches that a gateway gave a verdict on.
         failed_sends: Batches that found no stream when they were ready while the last attempt to
             get one had failed, and batches whose stream broke before their verdict.
-        rejected_batches: Those of the sent ones that were refused for good.
     """
 
     sent_batches: int = 0
     failed_sends: int = 0
-    rejected_batches: int = 0

@@ -187,9 +187,8 @@ class Outgoing:
         return request.SerializeToString()
 
     def _note_rejections(self, ack: telemetry_pb2.BatchAck) -> None:
-        """Count a refused batch; log each reason once, with its first detail."""
+        """Log each reason of a refusal once, with its first detail."""
         if ack.status == telemetry_pb2.BATCH_STATUS_REJECTED:
-            self._counters.rejected_batches += 1
             self._log_once("batch_rejected", ack.reason, ack.detail)
         for sample in ack.rejected:
             self._log_once("sample_rejected", sample.reason, sample.detail)

@@ -80,11 +80,6 @@ class SpoolBuffer:
         self._room = SpoolRoom(bounds, boot_id=self._boot_id)
 
     @property
-    def last_place(self) -> int:
-        """The place of the newest batch ever put; 0 before the first."""
-        return self._places.last
-
-    @property
     def dropped(self) -> Sequence[Dropped]:
         """What was given up and not yet reported, the oldest first."""
         return (*self._ranges.all, *self._memory.dropped)

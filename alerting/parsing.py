@@ -11,14 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from alerting import rules
 from hostpulse.numbers import finite
 from storage import catalog
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 M = TypeVar("M", bound=StrEnum)
 
@@ -59,8 +56,6 @@ def parse(row: Mapping[str, object]) -> rules.Rule:
         escalate_channels=_texts("escalate_channels", row.get("escalate_channels") or ()),
         annotations=_annotations(row.get("annotations") or {}),
         enabled=bool(row.get("enabled", True)),
-        seeded=bool(row.get("seeded", False)),
-        edited_at=cast("datetime | None", row.get("edited_at")),
     )
     if metric == rules.OFFLINE_METRIC and operator is not rules.Operator.ABOVE:
         expectation = f"> for {rules.OFFLINE_METRIC}"

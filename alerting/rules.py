@@ -12,7 +12,6 @@ from storage import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 OFFLINE_METRIC = "server.offline"  # seconds of silence; no table has it
 FOR_MAX_S = 86_400  # a longer wait would make each cycle read more than a day of samples
@@ -145,8 +144,6 @@ class Rule:
     escalate_channels: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
     enabled: bool = True
-    seeded: bool = False
-    edited_at: datetime | None = None
 
     @property
     def for_max_s(self) -> float:

@@ -308,12 +308,10 @@ class Intake:
         if is_backlog:  # only now: a stream that ends while it waits gets no verdict
             self._credits.spent(self._backlog)
 
-    def _settle_nothing(self, outcome: Outcome, _detail: str) -> None:
+    def _settle_nothing(self, _outcome: Outcome, _detail: str) -> None:
         """Take the verdict on something that is not answered."""
         self.in_flight -= 1
         self._settled.set()
-        if outcome is Outcome.FENCED:
-            self._end_as_fenced()
 
     def _settle_range(self, outcome: Outcome, detail: str) -> None:
         """Take the verdict on a range that the agent gave up."""

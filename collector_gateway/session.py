@@ -124,10 +124,6 @@ class Session:
         self._ended.set()
         self._answered.set()
 
-    def end_unauthenticated(self, reason: str) -> None:
-        """End the stream because what it rests on has ended; what was not acked is sent again."""
-        self.end(grpc.StatusCode.UNAUTHENTICATED, reason)
-
     def drain(self, reconnect_after_s: float) -> None:
         """Ask the agent to go elsewhere; what it sent is still stored and answered."""
         self.answer(

@@ -36,9 +36,8 @@ def body(notification: Notification) -> bytes:
         "title": rendering.title(notification),
         "text": rendering.sentence(notification),
         **notifications.to_json(notification),
+        "evidence": list(rendering.paragraphs(notification)),
     }
-    content.pop("evidence", None)
-    content["evidence"] = list(rendering.paragraphs(notification))
     return json.dumps(content, sort_keys=True).encode()
 
 
