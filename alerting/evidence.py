@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from alerting import charts
 from alerting.notifications import Kind
 from alerting.notifiers import rendering
-from storage import catalog
+from storage import catalog, disks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +35,6 @@ TOP = 5
 TOP_WITHIN = timedelta(seconds=150)  # the longest interval and a half of it, and some
 COURSE = timedelta(hours=1)
 COURSE_POINTS = 120
-GROWTH = timedelta(hours=6)
-GROWTH_SAMPLES_MIN = 12
-R2_MIN = 0.8
-FULL_HOURS_MAX = 24 * 90  # beyond, a straight line says nothing
-HOUR_S = 3600.0
 
 _TOP = """
     SELECT p.name, p.username, p.pid, p.cpu_percent, p.memory_rss_bytes
@@ -142,7 +137,7 @@ async def _growth(
     connection: Connection, server_id: int, mount: str, until: datetime
 ) -> Sequence[str]:
     """Say how fast a filesystem grows and when it is full, where that is a straight line."""
-    row = await connection.fetchrow(_GROWTH, server_id, mount, until, until - GROWTH)
+    row = await connection.fetchrow(_GROWTH, server_id, mount, until, until - disks.GROWTH)
     return [] if row is None else growth(**dict(row))
 
 
@@ -150,15 +145,12 @@ def growth(
     *, bytes_per_s: float | None, r2: float | None, samples: int, free_bytes: int | None
 ) -> list[str]:
     """Put a trend in words; nothing where it is none."""
-    if bytes_per_s is None or r2 is None or free_bytes is None:
+    hours = disks.hours_until_full(free_bytes, bytes_per_s=bytes_per_s, r2=r2)
+    if samples < disks.GROWTH_SAMPLES_MIN or hours is None or bytes_per_s is None:
         return []
-    if samples < GROWTH_SAMPLES_MIN or r2 < R2_MIN or bytes_per_s <= 0:
-        return []
-    hours = free_bytes / bytes_per_s / HOUR_S
-    if hours > FULL_HOURS_MAX:
-        return []
-    speed = rendering.amount(bytes_per_s * HOUR_S, "bytes")
-    full = "full now" if hours <= 0 else f"full in about {rendering.duration(hours * HOUR_S)}"
+    speed = rendering.amount(bytes_per_s * disks.HOUR_S, "bytes")
+    lasts = rendering.duration(hours * disks.HOUR_S)
+    full = "full now" if hours <= 0 else f"full in about {lasts}"
     return [f"grows by {speed} an hour over the last 6 h: {full}"]
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from alerting import acknowledging
+from alerting import acknowledging, alert_log
 from alerting.notifiers import rendering
 from alerting.rules import OFFLINE_METRIC, unit
 from cli.connection import actor, with_connection
@@ -28,7 +28,6 @@ ANSWERS = {
     acknowledging.Answer.ALREADY: "was acknowledged before",
     acknowledging.Answer.NOT_OPEN: "is not firing",
 }
-STATES = ("firing", "no_data", "pending", "resolved", "ok")  # the most urgent first
 _LIST = """
     SELECT a.id, r.name AS rule, r.metric, s.name AS server, a.labels, a.state, a.severity,
            a.value, a.run_started_at, a.fired_at, a.resolved_at, a.acknowledged_at,
@@ -118,7 +117,7 @@ async def _history(opened: Connection, number: int) -> list[dict[str, object]]:
 
 async def _rows(opened: Connection, *, everything: bool) -> list[dict[str, object]]:
     """Read the alerts."""
-    return [dict(row) for row in await opened.fetch(_LIST, everything, list(STATES))]
+    return [dict(row) for row in await opened.fetch(_LIST, everything, list(alert_log.STATES))]
 
 
 def _cells(row: Mapping[str, object]) -> tuple[str, ...]:

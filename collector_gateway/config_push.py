@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collector_gateway import config_messages
+from collector_gateway.greeting import INTERVAL_S
 from hostpulse import backoff
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import database, server_configs
@@ -31,7 +32,6 @@ STATEMENT_S = 10.0
 RECONNECT = backoff.BackoffPolicy(initial_s=0.2, maximum_s=10.0)
 DETAIL_MAX = 500  # characters of an agent's sentence that are kept
 REVISION_MAX = (1 << 63) - 1
-INTERVAL_S = (1.0, 3600.0)  # that an agent is believed
 
 log = structlog.get_logger()
 

@@ -114,8 +114,8 @@ def _detect(connection: MigratingConnection) -> str:
     if found is None:
         return "postgres"
     version, licence = found
-    recent = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
-    return "timescale" if licence == "timescale" and recent >= timescale.VERSION_MIN else "postgres"
+    fits = licence == "timescale" and timescale.is_recent(version)
+    return "timescale" if fits else "postgres"
 
 
 def record(connection: MigratingConnection) -> None:
