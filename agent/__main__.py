@@ -51,29 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _enroll(wanted: EnrollmentSettings) -> bool:
     from agent import enrolling  # most starts have no token
 
-    stop = asyncio.Event()
-    with lifecycle.stop_on_signals(stop):
-        watchdog = asyncio.create_task(_watch(stop), name="watchdog")
-        try:
-            return await enrolling.enroll(wanted, stop)
-        finally:
-            watchdog.cancel()
+    async with lifecycle.until_signalled(end_within_s=END_WITHIN_S) as stop:
+        return await enrolling.enroll(wanted, stop)
 
 
 async def _serve(chosen: settings.AgentSettings) -> None:
-    stop = asyncio.Event()
     side_file = os.environ.get(journal.VARIABLE)
-    with lifecycle.stop_on_signals(stop):
-        watchdog = asyncio.create_task(_watch(stop), name="watchdog")
-        try:
-            await app.run(chosen, stop, journal=Path(side_file) if side_file else None)
-        finally:
-            watchdog.cancel()
-
-
-async def _watch(stop: asyncio.Event) -> None:
-    await stop.wait()
-    lifecycle.end_within(END_WITHIN_S)
+    async with lifecycle.until_signalled(end_within_s=END_WITHIN_S) as stop:
+        await app.run(chosen, stop, journal=Path(side_file) if side_file else None)
 
 
 if __name__ == "__main__":

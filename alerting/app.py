@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from hostpulse import lifecycle
 from storage import database, schema, secrets
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from alerting.settings import AlertingSettings
@@ -85,16 +85,5 @@ async def _check_schema(pool: database.Pool) -> None:
 
 async def serve(settings: AlertingSettings) -> None:
     """Run until SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    with lifecycle.stop_on_signals(stop):
-        watchdog = asyncio.create_task(_end_in_time(stop), name="watchdog")
-        try:
-            await run(settings, stop=stop)
-        finally:
-            watchdog.cancel()
-
-
-async def _end_in_time(stop: asyncio.Event) -> None:
-    """Bound the stop, whatever hangs."""
-    await stop.wait()
-    lifecycle.end_within(HARD_STOP_S)
+    async with lifecycle.until_signalled(end_within_s=HARD_STOP_S) as stop:
+        await run(settings, stop=stop)

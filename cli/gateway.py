@@ -12,7 +12,7 @@ from api.app import create
 from collector_gateway.app import Gateway
 from collector_gateway.settings import GatewaySettings
 from hostpulse.errors import ConfigError
-from hostpulse.lifecycle import end_within, stop_on_signals
+from hostpulse.lifecycle import until_signalled
 from storage import logs
 from storage.errors import SchemaMismatch
 from storage.settings import load
@@ -23,18 +23,8 @@ GC_THRESHOLD = (100_000, 20, 20)  # allocations, and generations between deeper 
 
 async def _serve(settings: GatewaySettings) -> None:
     """Serve until a signal."""
-    stop = asyncio.Event()
-
-    async def watchdog() -> None:
-        await stop.wait()
-        end_within(STOP_MAX_S)
-
-    with stop_on_signals(stop):
-        guard = asyncio.create_task(watchdog(), name="watchdog")
-        try:
-            await Gateway(settings, create).run(stop)
-        finally:
-            guard.cancel()
+    async with until_signalled(end_within_s=STOP_MAX_S) as stop:
+        await Gateway(settings, create).run(stop)
 
 
 def _calm_collector() -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from hostpulse import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
     from types import FrameType
 
 CANCEL_GRACE_S = 0.5  # for `finally` blocks of tasks that were cancelled
@@ -63,6 +63,26 @@ def stop_on_signals(stop: asyncio.Event) -> Generator[None]:
         for each, handler in previous.items():
             if signal.getsignal(each) is on_signal:
                 signal.signal(each, handler)
+
+
+@contextlib.asynccontextmanager
+async def until_signalled(*, end_within_s: float) -> AsyncGenerator[asyncio.Event]:
+    """Yield the event that a signal sets; so long after it the process ends, whatever hangs.
+
+    Call it in the main thread, by `__main__` only.
+    """
+    stop = asyncio.Event()
+
+    async def watch() -> None:
+        await stop.wait()
+        end_within(end_within_s)
+
+    with stop_on_signals(stop):
+        watchdog = asyncio.create_task(watch(), name="watchdog")
+        try:
+            yield stop
+        finally:
+            watchdog.cancel()
 
 
 def end_within(seconds: float) -> None:
