@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync
 
 from dashboards import panels, variables
-from dashboards.statements import Curve, fleet
+from dashboards.statements import Curve, fleet, unit_of
 from storage.now import STATES as WORST_FIRST
 from storage.now import newest, states
 
@@ -87,59 +87,38 @@ def build() -> Dashboard:
             )
         )
         .with_row(Row("The fleet"))
-        .with_panel(
-            _fleet(
-                "CPU",
-                fleet(
-                    Curve(title="average", metric="cpu.usage_percent"),
-                    Curve(title="highest", metric="cpu.usage_percent", aggregate="max"),
-                    over_servers="avg",
-                ),
-                "percent",
-            )
-        )
-        .with_panel(
-            _fleet(
-                "Memory",
-                fleet(
-                    Curve(title="average", metric="memory.used_percent"),
-                    Curve(title="highest", metric="memory.used_percent", aggregate="max"),
-                    over_servers="avg",
-                ),
-                "percent",
-            )
-        )
-        .with_panel(
-            _fleet(
-                "Disks",
-                fleet(
-                    Curve(title="average", metric="disk.used_percent"),
-                    Curve(title="fullest", metric="disk.used_percent", aggregate="max"),
-                    over_servers="avg",
-                ),
-                "percent",
-            )
-        )
+        .with_panel(_fleet("CPU", *_average_and("highest", "cpu.usage_percent")))
+        .with_panel(_fleet("Memory", *_average_and("highest", "memory.used_percent")))
+        .with_panel(_fleet("Disks", *_average_and("fullest", "disk.used_percent")))
         .with_panel(
             _fleet(
                 "Network, all servers together",
-                fleet(
-                    Curve(title="received", metric="network.rx_bytes_per_s"),
-                    Curve(title="sent", metric="network.tx_bytes_per_s"),
-                    over_servers="sum",
-                ),
-                "bytes_per_s",
+                Curve(title="received", metric="network.rx_bytes_per_s"),
+                Curve(title="sent", metric="network.tx_bytes_per_s"),
             )
         )
     )
 
 
-def _fleet(title: str, statement: str, unit: str) -> panels.timeseries.Panel:
-    """Make a panel that has few enough points for the samples of all servers to be read."""
+def _average_and(most: str, metric: str) -> tuple[Curve, Curve]:
+    """Return the average of all servers, and the one that has the most."""
+    return (
+        Curve(title="average", metric=metric),
+        Curve(title=most, metric=metric, aggregate="max"),
+    )
+
+
+def _fleet(title: str, *curves: Curve) -> panels.timeseries.Panel:
+    """Make a panel of all servers: percentages as their average, what adds up as its sum.
+
+    It has few enough points for the samples of all servers to be read.
+    """
+    unit = unit_of(curves)
+    is_share = unit == "percent"
     return panels.curves(
         title,
-        statement,
+        fleet(*curves, over_servers="avg" if is_share else "sum"),
         unit=unit,
         shortest=panels.MINUTE,
-        highest=100 if unit == "percent" else None,
+        highest=100 if is_share else None,
     ).max_data_points(panels.FLEET_POINTS)
