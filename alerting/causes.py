@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alerting.states import Cause
+from alerting.observations import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -10,6 +10,7 @@ import structlog
 
 from alerting import causes, evaluation, liveness, records, states
 from alerting import muting as mutes
+from alerting.observations import Unseen, Withdrawn
 from alerting.rules import OFFLINE_METRIC, Rule
 from alerting.work import LIVENESS, key_of
 
@@ -90,7 +91,7 @@ async def run(
         )
         findings += _unfound(by_id, live, findings, fleet)
         if now - heard_since < GRACE:
-            findings = [f for f in findings if not isinstance(f.observation, states.Unseen)]
+            findings = [f for f in findings if not isinstance(f.observation, Unseen)]
         findings = await _explained(connection, findings, fleet)
         channels = await records.load_channels(connection)
         outcomes = await _decide(connection, by_id, live, findings, now, channels)
@@ -119,13 +120,13 @@ async def _explained(
     kept = [
         finding
         for finding in findings
-        if not isinstance(finding.observation, states.Unseen)
+        if not isinstance(finding.observation, Unseen)
         or not (fleet.stalled or finding.place.series.server_id in fleet.lost)
     ]
     missing = {
         finding.place.series.server_id
         for finding in kept
-        if isinstance(finding.observation, states.Unseen)
+        if isinstance(finding.observation, Unseen)
     }
     if not missing:
         return kept
@@ -133,9 +134,9 @@ async def _explained(
     return [
         evaluation.Finding(
             place=finding.place,
-            observation=states.Unseen(cause=known.get(finding.place.series.server_id or 0)),
+            observation=Unseen(cause=known.get(finding.place.series.server_id or 0)),
         )
-        if isinstance(finding.observation, states.Unseen)
+        if isinstance(finding.observation, Unseen)
         else finding
         for finding in kept
     ]
@@ -165,7 +166,7 @@ def _unfound(
             gone = rule.metric == OFFLINE_METRIC
         else:
             gone = True
-        observation = states.Withdrawn() if gone else states.Unseen()
+        observation = Withdrawn() if gone else Unseen()
         missing.append(evaluation.Finding(place=alert.place, observation=observation))
     return missing
 

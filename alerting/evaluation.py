@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alerting import rule_groups, run_query, states
+from alerting import rule_groups, run_query
+from alerting.observations import Run, Seen, Unseen
 from alerting.rules import NoDataPolicy
 from alerting.series import Place, Series
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from alerting.observations import Observation
     from alerting.rules import Rule
     from storage.database import Connection
 
@@ -21,7 +23,7 @@ class Finding:
     """An observation of a series."""
 
     place: Place
-    observation: states.Observation
+    observation: Observation
 
 
 async def evaluate(
@@ -61,22 +63,22 @@ def _findings(
             continue
         series = Series.of(rule.id, server_id, labels)
         observation = _observation(rule, i, row)
-        is_new = isinstance(observation, states.Seen) and observation.runs
-        is_missing = isinstance(observation, states.Unseen) and rule.no_data is NoDataPolicy.ALERT
+        is_new = isinstance(observation, Seen) and observation.runs
+        is_missing = isinstance(observation, Unseen) and rule.no_data is NoDataPolicy.ALERT
         if is_new or is_missing or series in live:
             yield Finding(place=Place(series=series, server=server), observation=observation)
 
 
-def _observation(rule: Rule, i: int, row: Mapping[str, object]) -> states.Observation:
+def _observation(rule: Rule, i: int, row: Mapping[str, object]) -> Observation:
     """Read the columns of one rule."""
     value = row[f"value{i}"]
     if not row[f"fresh{i}"] or not isinstance(value, float):
-        return states.Unseen()
-    runs: list[states.Run] = []
+        return Unseen()
+    runs: list[Run] = []
     for j, level in enumerate(rule.levels):
         since, lasted_s = row[f"since{i}_{j}"], row[f"lasted{i}_{j}"]
         if since is not None:
             runs.append(
-                states.Run(severity=level.severity, since=since, lasted_s=lasted_s)  # pyright: ignore[reportArgumentType] - a timestamptz and a float8, both set
+                Run(severity=level.severity, since=since, lasted_s=lasted_s)  # pyright: ignore[reportArgumentType] - a timestamptz and a float8, both set
             )
-    return states.Seen(value=value, recovered=bool(row[f"recovered{i}"]), runs=tuple(runs))
+    return Seen(value=value, recovered=bool(row[f"recovered{i}"]), runs=tuple(runs))

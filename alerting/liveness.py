@@ -19,8 +19,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alerting import states
 from alerting.evaluation import Finding
+from alerting.observations import Run, Seen
 from alerting.rules import OFFLINE_METRIC, Rule
 from alerting.series import Place, Series
 
@@ -163,27 +163,27 @@ async def evaluate(
 def _together(rule: Rule, fleet: Fleet) -> Finding:
     """Describe the loss of many servers at one moment."""
     level = rule.levels[-1]
-    runs: tuple[states.Run, ...] = ()
+    runs: tuple[Run, ...] = ()
     if fleet.lost and fleet.lost_since is not None:
         lasted_s = max(fleet.lost_s, level.for_s)
-        runs = (states.Run(severity=level.severity, since=fleet.lost_since, lasted_s=lasted_s),)
+        runs = (Run(severity=level.severity, since=fleet.lost_since, lasted_s=lasted_s),)
     return Finding(
         place=Place(series=Series.of(rule.id, None, LOST_LABELS), server=None),
-        observation=states.Seen(value=fleet.lost_s, recovered=not fleet.lost, runs=runs),
+        observation=Seen(value=fleet.lost_s, recovered=not fleet.lost, runs=runs),
     )
 
 
 def _stalled(rule: Rule, fleet: Fleet) -> Finding:
     """Describe the whole fleet's silence, at once at the rule's worst severity."""
     level = rule.levels[-1]
-    runs: tuple[states.Run, ...] = ()
+    runs: tuple[Run, ...] = ()
     if fleet.stalled and fleet.newest is not None:
         lasted_s = max(fleet.silent_s, level.for_s)
-        runs = (states.Run(severity=level.severity, since=fleet.newest, lasted_s=lasted_s),)
+        runs = (Run(severity=level.severity, since=fleet.newest, lasted_s=lasted_s),)
     series = Series.of(rule.id, None, STALLED_LABELS)
     return Finding(
         place=Place(series=series, server=None),
-        observation=states.Seen(value=fleet.silent_s, recovered=not fleet.stalled, runs=runs),
+        observation=Seen(value=fleet.silent_s, recovered=not fleet.stalled, runs=runs),
     )
 
 
@@ -201,7 +201,7 @@ async def _silent(
             continue
         silent_s, least_s = row["silent_s"], row["least_s"]
         runs = tuple(
-            states.Run(
+            Run(
                 severity=level.severity,
                 since=row["last_seen"],
                 lasted_s=silent_s - max(level.threshold, least_s),
@@ -213,7 +213,7 @@ async def _silent(
         findings.append(
             Finding(
                 place=Place(series=Series.of(rule.id, row["server_id"], {}), server=row["server"]),
-                observation=states.Seen(value=row["value"], recovered=recovered, runs=runs),
+                observation=Seen(value=row["value"], recovered=recovered, runs=runs),
             )
         )
     return findings

@@ -32,9 +32,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from alerting.decisions import Decision, Verdict
+from alerting.observations import Seen, Unseen, Withdrawn
 from alerting.rules import NoDataPolicy
 
 if TYPE_CHECKING:
+    from alerting.observations import Observation, Run
     from alerting.rules import Rule, Severity
 
 
@@ -74,54 +76,6 @@ class Change(StrEnum):
     NO_DATA = "no_data"
     DATA_RETURNED = "data_returned"
     WITHDRAWN = "withdrawn"
-
-
-class Cause(StrEnum):
-    """Why there are no samples."""
-
-    SHUTDOWN = "shutdown"
-    """The agent said goodbye."""
-    REBOOT = "reboot"
-    """The machine went down to come up again, or came up with a new boot id."""
-    STREAM_LOST = "stream_lost"
-    """Nothing is heard from the agent."""
-    NO_SAMPLES = "no_samples"
-    """The agent is heard, but not with these samples."""
-    FLEET = "fleet"
-    """Many servers fell silent together: the gateway or the database, not the servers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """An unbroken series of samples that breach a level, up to the newest one."""
-
-    severity: Severity
-    since: datetime
-    lasted_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """There are fresh samples. `runs` holds the levels that the newest one breaches."""
-
-    value: float
-    recovered: bool
-    runs: tuple[Run, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unseen:
-    """The newest sample is too old to say anything, or there is none."""
-
-    cause: Cause | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
-    """The rule no longer watches this: it was disabled or edited, or the server is gone."""
-
-
-Observation = Seen | Unseen | Withdrawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

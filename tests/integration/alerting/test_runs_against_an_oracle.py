@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from alerting import evaluation, records, states
+from alerting import evaluation, observations, records
 
 SERVERS = 150
 FORS_S = (20.0, 45.0)
@@ -30,11 +30,11 @@ def random_samples(chooser: random.Random, interval_s: float) -> list[tuple[floa
     return samples
 
 
-def expected(host: Host) -> states.Observation:
+def expected(host: Host) -> observations.Observation:
     """Walk back from the newest sample."""
     with_value = [(ago, value) for ago, value in host.samples if value is not None]
     if not with_value or with_value[0][0] > 2.5 * host.interval_s + 5:
-        return states.Unseen()
+        return observations.Unseen()
     lasted = {}
     for severity, threshold in zip(("warning", "critical"), THRESHOLDS, strict=True):
         first = before = None
@@ -77,11 +77,11 @@ async def test_runs_are_those_of_a_walk_back(house, seed):
     assert len(found) > SERVERS / 5  # the samples are worth looking at
     for host in hosts:
         wanted, got = expected(host), found.get(host.id)
-        if wanted == states.Unseen() or not wanted[1]:
+        if wanted == observations.Unseen() or not wanted[1]:
             assert got is None, host
             continue
         value, lasted = wanted
-        assert isinstance(got, states.Seen), host
+        assert isinstance(got, observations.Seen), host
         assert got.value == value
         needed = dict(zip(("warning", "critical"), FORS_S, strict=True))
         assert {run.severity for run in got.runs} == set(lasted), host

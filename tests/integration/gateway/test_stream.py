@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from alerting import causes
-from alerting.states import Cause
+from alerting.observations import Cause
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import keys
 
