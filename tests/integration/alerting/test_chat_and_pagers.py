@@ -6,35 +6,21 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from alerting import notifications, rules
+from alerting import notifications
 from alerting.channels import Channel
 from alerting.notifications import Kind, Member
 from alerting.notifiers import NOTIFIERS, pagerduty, slack, webhook, webhooks
 from alerting.outbox import Outbox
 from hostpulse import errors
+from tests import told
+from tests.web_service import WebService
 
-SAMPLE = notifications.Notification(
-    kind=Kind.FIRED,
-    dedup_key="hostpulse-abc-1-1-fired",
-    thread="hostpulse-abc",
-    rule="disk_usage",
-    metric="disk_usage.used_percent",
-    unit="percent",
-    operator=">",
-    severity=rules.Severity.CRITICAL,
-    threshold=90.0,
-    for_s=60.0,
-    at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
-    server="web <1>",
-    labels={"mount": "/var"},
-    value=95.3,
-    since=datetime(2026, 2, 2, 14, 28, tzinfo=UTC),
+SAMPLE = dataclasses.replace(
+    told.DISK,
     annotations={"runbook": "https://example.org/disk"},
     ack_url="https://hostpulse.example.org/ack/token",
 )
@@ -42,54 +28,13 @@ ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 TOKEN = "xoxb-s3cr3t"
 
 
-class Service:
-    """Answers `(status, headers, body)` in order, then 200 `{}`; remembers what it was sent."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.answers: list[tuple[int, dict[str, str], object]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((self.path, dict(self.headers.items()), body))
-                status, headers, answer = outer.answers.pop(0) if outer.answers else (200, {}, {})
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/s3cr3t"
-
-    def __enter__(self) -> Service:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
-
-    def bodies(self) -> list[dict]:
-        return [json.loads(body) for _, _, body in self.requests]
-
-
 @pytest.fixture
 def service():
-    with Service() as server:
+    with WebService("/s3cr3t") as server:
         yield server
 
 
-def notifier(kind: str, service: Service):
+def notifier(kind: str, service: WebService):
     channel = {
         "slack": Channel(name="chat", kind="slack", config={}, secret=service.url),
         "slack bot": Channel(

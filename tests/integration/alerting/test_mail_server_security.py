@@ -17,24 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from alerting import notifications, rules
 from alerting.channels import Channel
 from alerting.notifiers import NOTIFIERS
 from hostpulse import errors
-
-SAMPLE = notifications.Notification(
-    kind=notifications.Kind.TEST,
-    dedup_key="key",
-    thread="thread",
-    rule="cpu_usage",
-    metric="cpu.usage_percent",
-    unit="percent",
-    operator=">",
-    severity=rules.Severity.WARNING,
-    threshold=80.0,
-    for_s=60.0,
-    at=datetime.datetime(2026, 2, 2, tzinfo=datetime.UTC),
-)
+from tests import told
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +111,7 @@ async def test_a_mail_goes_through_tls(start, certificate, monkeypatch, scheme):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     sink, port = start(scheme)
 
-    await notifier(f"{scheme}://127.0.0.1:{port}").send(SAMPLE)
+    await notifier(f"{scheme}://127.0.0.1:{port}").send(told.CPU)
 
     # aiosmtpd notes STARTTLS only; a server of smtps speaks nothing but TLS
     assert sink.tls == [scheme == "smtp"]
@@ -136,7 +122,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(start, scheme):
     sink, port = start(scheme)
 
     with pytest.raises(errors.Retryable, match=r"(?i)certificate"):
-        await notifier(f"{scheme}://127.0.0.1:{port}").send(SAMPLE)
+        await notifier(f"{scheme}://127.0.0.1:{port}").send(told.CPU)
 
     assert sink.tls == []
 
@@ -154,10 +140,10 @@ async def test_a_password_is_given_inside_tls_only(
     url = f"smtp://user:{password}@127.0.0.1:{port}"
 
     if taken:
-        await notifier(url).send(SAMPLE)
+        await notifier(url).send(told.CPU)
     else:
         with pytest.raises(errors.Retryable, match="535") as caught:
-            await notifier(url).send(SAMPLE)
+            await notifier(url).send(told.CPU)
         assert password not in str(caught.value)
 
     assert sink.tls == ([True] if taken else [])

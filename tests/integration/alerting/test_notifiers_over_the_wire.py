@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
-import threading
-from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from alerting import notifications, rules
 from alerting.channels import Channel
 from alerting.notifiers import NOTIFIERS
 from hostpulse import errors
+from tests import told
+from tests.web_service import WebService
 
-SAMPLE = notifications.Notification(
-    kind=notifications.Kind.FIRED,
-    dedup_key="hostpulse-abc-1-1-fired",
-    thread="hostpulse-abc",
-    rule="disk_usage",
-    metric="disk_usage.used_percent",
-    unit="percent",
-    operator=">",
-    severity=rules.Severity.CRITICAL,
-    threshold=90.0,
-    for_s=60.0,
-    at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
-    server="web <1>",
-    labels={"mount": "/var"},
-    value=95.3,
-    since=datetime(2026, 2, 2, 14, 28, tzinfo=UTC),
-)
 PATH = "/api/webhooks/123/s3cr3t-token"
 
 
@@ -44,7 +24,7 @@ def mail_channel(smtp_url: str | None, *to: str) -> Channel:
 
 async def test_a_mail_arrives_with_text_html_and_an_id_of_its_own(mail_server):
     await NOTIFIERS["email"](mail_channel(mail_server.url, "a@example.org", "b@example.org")).send(
-        SAMPLE
+        told.DISK
     )
 
     (message,) = mail_server.messages
@@ -69,7 +49,7 @@ async def test_the_mail_servers_answer_decides(mail_server, answer, kind):
     mail_server.answers = [answer]
 
     with pytest.raises(kind, match=answer[:3]):
-        await NOTIFIERS["email"](mail_channel(mail_server.url)).send(SAMPLE)
+        await NOTIFIERS["email"](mail_channel(mail_server.url)).send(told.DISK)
 
 
 async def test_a_mail_server_that_is_not_there_may_come_back():
@@ -78,7 +58,7 @@ async def test_a_mail_server_that_is_not_there_may_come_back():
         url = f"smtp://user:pa55word@127.0.0.1:{probe.getsockname()[1]}"
 
         with pytest.raises(errors.Retryable) as caught:
-            await NOTIFIERS["email"](mail_channel(url)).send(SAMPLE)
+            await NOTIFIERS["email"](mail_channel(url)).send(told.DISK)
 
     assert "pa55word" not in str(caught.value)
 
@@ -88,46 +68,9 @@ async def test_without_a_mail_server_the_message_waits():
         NOTIFIERS["email"](mail_channel(None))
 
 
-class Webhook:
-    """Answers like Discord: `(status, headers)` in order, then 200."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict]] = []
-        self.answers: list[tuple[int, dict[str, str]]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((self.path, json.loads(body)))
-                status, headers = outer.answers.pop(0) if outer.answers else (200, {})
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}{PATH}"
-
-    def __enter__(self) -> Webhook:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
-
-
 @pytest.fixture
 def webhook():
-    with Webhook() as server:
+    with WebService(PATH) as server:
         yield server
 
 
@@ -136,9 +79,9 @@ def discord_channel(url: str) -> Channel:
 
 
 async def test_discord_gets_an_embed_that_pings_nobody(webhook):
-    await NOTIFIERS["discord"](discord_channel(webhook.url)).send(SAMPLE)
+    await NOTIFIERS["discord"](discord_channel(webhook.url)).send(told.DISK)
 
-    ((path, body),) = webhook.requests
+    ((path, _, _),), (body,) = webhook.requests, webhook.bodies()
     (embed,) = body["embeds"]
     assert path == f"{PATH}?wait=true"
     assert body["allowed_mentions"] == {"parse": []}
@@ -159,10 +102,10 @@ async def test_discord_gets_an_embed_that_pings_nobody(webhook):
     ],
 )
 async def test_discords_answer_decides(webhook, status, headers, kind, after_s):
-    webhook.answers = [(status, headers)]
+    webhook.answers = [(status, headers, {})]
 
     with pytest.raises(kind, match=str(status)) as caught:
-        await NOTIFIERS["discord"](discord_channel(webhook.url)).send(SAMPLE)
+        await NOTIFIERS["discord"](discord_channel(webhook.url)).send(told.DISK)
 
     assert getattr(caught.value, "after_s", None) == after_s
     assert "s3cr3t" not in str(caught.value)
@@ -175,7 +118,7 @@ async def test_the_webhooks_address_appears_in_no_error_and_no_log(caplog):
         url = f"http://127.0.0.1:{probe.getsockname()[1]}{PATH}"
 
         with pytest.raises(errors.Retryable) as caught:
-            await NOTIFIERS["discord"](discord_channel(url)).send(SAMPLE)
+            await NOTIFIERS["discord"](discord_channel(url)).send(told.DISK)
 
     assert "s3cr3t" not in f"{caught.value}{caught.value.__cause__}{caplog.text}"
 
@@ -195,7 +138,7 @@ async def test_a_webhook_that_trickles_is_left_after_a_deadline():
     notifier = DiscordNotifier(name="chat", url=f"http://127.0.0.1:{port}{PATH}", deadline_s=0.2)
 
     with pytest.raises(errors.Retryable, match="did not answer"):
-        await notifier.send(SAMPLE)
+        await notifier.send(told.DISK)
 
     server.close()
 

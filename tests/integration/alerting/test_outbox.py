@@ -5,35 +5,22 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.fernet import Fernet
 
-from alerting import channels, notifications, rules
+from alerting import channels, notifications
 from alerting.outbox import Outbox
 from hostpulse import backoff, errors
 from storage import secrets
+from tests import told
 
 if TYPE_CHECKING:
     from alerting.notifications import Notification
 
 AT_ONCE = backoff.BackoffPolicy(initial_s=0, maximum_s=0, minimum_s=0)
-SAMPLE = notifications.Notification(
-    kind=notifications.Kind.FIRED,
-    dedup_key="key",
-    thread="thread",
-    rule="cpu_usage",
-    metric="cpu.usage_percent",
-    unit="percent",
-    operator=">",
-    severity=rules.Severity.WARNING,
-    threshold=80.0,
-    for_s=60.0,
-    at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
-    server="web",
-)
 
 
 @dataclass
@@ -68,7 +55,7 @@ async def queue(house, pool):
             self.phones = {"ops": Phone(), "slow": Phone(name="slow")}
 
         async def put(self, key: str, *, alert: int = 1, channel: str = "ops", age_h: float = 0):
-            payload = notifications.to_json(dataclasses.replace(SAMPLE, dedup_key=key))
+            payload = notifications.to_json(dataclasses.replace(told.CPU, dedup_key=key))
             await house.connection.execute(
                 "INSERT INTO notification (created_at, alert_id, queue, channel, kind, dedup_key,"
                 " payload, next_attempt_at) VALUES (now() - make_interval(secs => $5 * 3600), $1,"

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import dataclasses
+from datetime import timedelta
 
 import pytest
 from cryptography.fernet import Fernet
 
-from alerting import links, notifications, rules
+from alerting import links, notifications
 from storage import keys, secrets
-
-SAMPLE = notifications.Notification(
-    kind=notifications.Kind.FIRED,
-    dedup_key="key-1",
-    thread="thread-1",
-    rule="cpu_usage",
-    metric="cpu.usage_percent",
-    unit="percent",
-    operator=">",
-    severity=rules.Severity.WARNING,
-    threshold=80.0,
-    for_s=60.0,
-    at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
-    server="<web>",
-    value=91.0,
-    firing_number=1,
-)
+from tests.told import CPU
 
 
 @pytest.fixture
@@ -149,13 +134,12 @@ async def link(api, connection, alert_id, monkeypatch):
     """The path of a link, whose message is in the outbox."""
     key = Fernet.generate_key().decode()
     monkeypatch.setenv("HOSTPULSE_SECRET_KEY", key)
-    import dataclasses
-
-    told = dataclasses.replace(SAMPLE, alert_id=alert_id)
+    told = dataclasses.replace(CPU, server="<web>", alert_id=alert_id)
     await connection.execute(
         "INSERT INTO notification (created_at, alert_id, channel, kind, dedup_key, payload,"
-        " next_attempt_at) VALUES (now(), $1, 'ops', 'fired', 'key-1', $2, now())",
+        " next_attempt_at) VALUES (now(), $1, 'ops', 'fired', $2, $3, now())",
         alert_id,
+        told.dedup_key,
         notifications.to_json(told),
     )
     box = secrets.SecretBox(key)

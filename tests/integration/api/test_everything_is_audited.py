@@ -8,6 +8,7 @@ that is an admin's, with the reason.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -19,11 +20,12 @@ import typer.main
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner
 
-from alerting import channel_tests, links, notifications, rules
+from alerting import channel_tests, links, notifications
 from api import sessions
 from cli.commands import app as commands
 from storage import config_scopes, configs, enrollments, keys, maintenance, secrets, web_sessions
 from tests.integration.gateway.test_who_may_do_what import found_routes
+from tests.told import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,23 +210,7 @@ class Ready:
 
     async def _link(self, alert: int, n: int) -> str:
         """Return the path of a message's link that acknowledges the alert."""
-        told = notifications.Notification(
-            kind=notifications.Kind.FIRED,
-            dedup_key=f"key-{n}",
-            thread=f"thread-{n}",
-            rule="cpu_usage",
-            metric="cpu.usage_percent",
-            unit="percent",
-            operator=">",
-            severity=rules.Severity.WARNING,
-            threshold=80.0,
-            for_s=60.0,
-            at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
-            server="web",
-            value=91.0,
-            alert_id=alert,
-            firing_number=1,
-        )
+        told = dataclasses.replace(CPU, dedup_key=f"key-{n}", alert_id=alert)
         await self._connection.execute(
             "INSERT INTO notification (created_at, alert_id, alert_ids, queue, channel, kind,"
             " dedup_key, payload, next_attempt_at) VALUES (now(), $1, $2, 'q', 'ops', 'fired', $3,"

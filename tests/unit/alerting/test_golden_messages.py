@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,25 +13,19 @@ import pytest
 from alerting import notifications, rules
 from alerting.notifications import Kind, Member
 from alerting.notifiers import discord, email, pagerduty, rendering, slack, webhook
+from tests import told
 
 FOLDER = Path(__file__).parent / "golden"
-AT = datetime(2026, 2, 2, 14, 30, tzinfo=UTC)
-FIRED = notifications.Notification(
-    kind=Kind.FIRED,
-    dedup_key="hostpulse-abc-1-1-fired",
-    thread="hostpulse-abc",
-    rule="cpu_usage",
-    metric="cpu.usage_percent",
-    unit="percent",
-    operator=">",
+AT = told.DISK.at
+FIRED = dataclasses.replace(
+    told.CPU,
+    dedup_key=told.DISK.dedup_key,
+    thread=told.DISK.thread,
     severity=rules.Severity.CRITICAL,
     threshold=95.0,
-    for_s=60.0,
-    at=AT,
     server="web-1",
     server_id=7,
     alert_id=42,
-    firing_number=1,
     value=98.2,
     since=AT - timedelta(seconds=70),
     fired_at=AT,

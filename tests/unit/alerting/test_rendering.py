@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import pytest
 
@@ -12,23 +12,14 @@ from alerting import notifications, rules
 from alerting.notifications import Kind
 from alerting.notifiers import discord, email, rendering
 from hostpulse import errors
+from tests import told
 
-SAMPLE = notifications.Notification(
-    kind=Kind.FIRED,
-    dedup_key="key",
-    thread="thread",
-    rule="cpu_usage",
-    metric="cpu.usage_percent",
-    unit="percent",
-    operator=">",
-    severity=rules.Severity.WARNING,
-    threshold=80.0,
+SAMPLE = dataclasses.replace(
+    told.CPU,
     for_s=300.0,
-    at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
-    server="web",
     value=91.46,
-    since=datetime(2026, 2, 2, 14, 25, tzinfo=UTC),
-    fired_at=datetime(2026, 2, 2, 14, 30, tzinfo=UTC),
+    since=told.CPU.at - timedelta(minutes=5),
+    fired_at=told.CPU.at,
     annotations={"runbook": "https://example.org/cpu"},
 )
 OFFLINE = dataclasses.replace(
