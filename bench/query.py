@@ -314,7 +314,7 @@ def embedded(root: Path, settings: dict[str, str]) -> Generator[str]:
     """Run the embedded PostgreSQL."""
     server = EmbeddedPostgres(root / "data", port=free_port(), settings=settings)
     server.prepare()
-    process = subprocess.Popen(server.command(), **server.process_options())  # type: ignore[call-overload]
+    process = subprocess.Popen(server.command(), **server.process_options())
     try:
         yield server.url
     finally:

@@ -24,6 +24,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from storage.location import write_private
 
@@ -66,6 +67,17 @@ class Account:
     uid: int | None = None
     gid: int | None = None
     name: str | None = None
+
+
+class ProcessOptions(TypedDict, total=False):
+    """Keyword arguments of `subprocess` that run a program as an account."""
+
+    env: dict[str, str]
+    cwd: str
+    umask: int
+    user: int
+    group: int | None
+    extra_groups: list[int]
 
 
 def _account() -> Account:
@@ -123,9 +135,9 @@ class EmbeddedPostgres:
         """The DSN of the owner, from the file that `prepare()` wrote."""
         return self.url_file.read_text(encoding="utf-8").strip()
 
-    def process_options(self) -> dict[str, object]:
+    def process_options(self) -> ProcessOptions:
         """Return the options for `subprocess` that run a binary as the chosen account."""
-        options: dict[str, object] = {
+        options: ProcessOptions = {
             "env": {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
             "cwd": "/",
             "umask": 0o077,
@@ -183,7 +195,7 @@ class EmbeddedPostgres:
             ["/bin/sh", "-c", f'test {test} "$1"', "sh", str(path)],
             check=False,
             timeout=10,
-            **self.process_options(),  # pyright: ignore[reportArgumentType, reportCallIssue]
+            **self.process_options(),
         )
         return finished.returncode == 0
 
@@ -266,7 +278,7 @@ class EmbeddedPostgres:
                 capture_output=True,
                 text=True,
                 timeout=INITDB_TIMEOUT_S,
-                **self.process_options(),  # pyright: ignore[reportArgumentType, reportCallIssue]
+                **self.process_options(),
             )
         finally:
             password_file.unlink()
