@@ -36,7 +36,7 @@ LOOKUP_TIMEOUT_S = 5.0
 PING_INTERVAL_S = 10.0  # a listener's connection that died without a word is noticed by then
 ENDED_MAX = 10_000  # keys that ended lately, for streams that are just opening
 NS_PER_S = 1_000_000_000
-LISTEN = backoff.BackoffPolicy(initial_s=0.5, maximum_s=10.0)
+LISTEN = backoff.BackoffPolicy(initial_s=0.2, maximum_s=10.0)
 OVER = "the key was revoked or has expired"
 
 End = Callable[[str], None]
