@@ -122,7 +122,6 @@ class Session:
         if self._end is None:
             self._end = (code, detail)
         self._ended.set()
-        self._answered.set()
 
     def drain(self, reconnect_after_s: float) -> None:
         """Ask the agent to go elsewhere; what it sent is still stored and answered."""

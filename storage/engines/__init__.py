@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import text
-
 from storage.engines import timescale
 from storage.engines.postgres import PostgresEngine
 from storage.engines.timescale import TimescaleEngine
@@ -107,10 +105,10 @@ def _detect(connection: MigratingConnection) -> str:
 
     The extension is created where it is only available: an owner may, it is trusted.
     """
-    found = connection.execute(text(INSTALLED)).one_or_none()
-    if found is None and connection.execute(text(CREATABLE)).scalar():
-        connection.execute(text("CREATE EXTENSION timescaledb"))
-        found = connection.execute(text(INSTALLED)).one()
+    found = connection.exec_driver_sql(INSTALLED).one_or_none()
+    if found is None and connection.exec_driver_sql(CREATABLE).scalar():
+        connection.exec_driver_sql("CREATE EXTENSION timescaledb")
+        found = connection.exec_driver_sql(INSTALLED).one()
     if found is None:
         return "postgres"
     version, licence = found
@@ -121,9 +119,9 @@ def _detect(connection: MigratingConnection) -> str:
 def record(connection: MigratingConnection) -> None:
     """Choose the engine for a new database and write it down."""
     for key, value in (("engine", _detect(connection)), ("min_gateway_schema", 1)):
-        connection.execute(
-            text("INSERT INTO hostpulse_meta (key, value) VALUES (:key, CAST(:value AS jsonb))"),
-            {"key": key, "value": json.dumps(value)},
+        connection.exec_driver_sql(
+            "INSERT INTO hostpulse_meta (key, value) VALUES ($1, $2::jsonb)",
+            (key, json.dumps(value)),
         )
 
 
@@ -148,7 +146,7 @@ async def of(connection: Connection) -> Engine:
 
 def recorded(connection: MigratingConnection) -> Engine:
     """Return the engine that this database was made with, for migrations."""
-    name = connection.execute(
-        text("SELECT value #>> '{}' FROM hostpulse_meta WHERE key = 'engine'")
+    name = connection.exec_driver_sql(
+        "SELECT value #>> '{}' FROM hostpulse_meta WHERE key = 'engine'"
     ).scalar_one()
     return by_name(name)
