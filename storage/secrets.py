@@ -6,6 +6,8 @@ decrypt, so that a key can be replaced) or from `<data dir>/secret.key`, which i
 
 from __future__ import annotations
 
+import fcntl
+import os
 from typing import TYPE_CHECKING, Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -65,9 +67,9 @@ class SecretBox:
         try:
             if not path.exists():
                 if not data_dir.exists():
-                    data_dir.mkdir(parents=True)
+                    data_dir.mkdir(parents=True, exist_ok=True)
                     data_dir.chmod(0o711)  # PostgreSQL's account passes through it
-                write_private(path, Fernet.generate_key().decode() + "\n")
+                _make_key(path)
             return cls(path.read_text(encoding="ascii"), source=str(path))
         except OSError as error:
             expectation = f"set, or {path} readable or possible to make ({error.strerror})"
@@ -90,6 +92,17 @@ class SecretBox:
                 f"no key of {VARIABLE} or {FILE_NAME} fits: add the old key behind the new one,"
                 " or set the secret again"
             ) from error
+
+
+def _make_key(path: Path) -> None:
+    """Make the file of a key; of processes that do so at once, the first."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held while a file is written
+        if not path.exists():
+            write_private(path, Fernet.generate_key().decode() + "\n")
+    finally:
+        os.close(descriptor)
 
 
 def resolve(

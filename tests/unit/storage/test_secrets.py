@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.fernet import Fernet
@@ -55,6 +59,22 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path):
     file = tmp_path / "data" / "secret.key"
     assert again.decrypt(stored) == "pa55word"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_processes_that_start_at_once_have_one_key(tmp_path, monkeypatch):
+    def take_long() -> bytes:
+        time.sleep(0.05)
+        return os.urandom(32)
+
+    monkeypatch.setattr(
+        secrets.Fernet, "generate_key", lambda: base64.urlsafe_b64encode(take_long())
+    )
+
+    with ThreadPoolExecutor(4) as pool:
+        boxes = list(pool.map(lambda _: secrets.SecretBox.load({}, tmp_path / "data"), range(4)))
+
+    stored = boxes[0].encrypt("pa55word")
+    assert [box.decrypt(stored) for box in boxes] == ["pa55word"] * 4
 
 
 def test_the_environment_wins_over_the_file(tmp_path):
