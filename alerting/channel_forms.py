@@ -69,7 +69,10 @@ def read(
         stored, variable = present.secret, present.secret_env
     if kind != "email" and stored is None and variable is None:
         raise errors.ConfigError("secret", expectation=_expectation(kind), value=None)
-    is_bot = secret is not None and secret.startswith(slack.TOKEN_PREFIXES)
+    if secret is None:  # what it is can't be seen; a channel that is named tells a bot
+        is_bot = present is not None and bool(present.config.get("channel"))
+    else:
+        is_bot = secret.startswith(slack.TOKEN_PREFIXES)
     if kind == "slack" and is_bot and not config.get("channel"):
         expectation = "the id of a channel, like C0123456789, for a bot"
         raise errors.ConfigError("config.channel", expectation=expectation, value=None)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,9 +14,11 @@ from rich.table import Table
 
 from alerting import channel_forms, channel_tests, channels
 from alerting.notifiers import NOTIFIERS, email, slack
+from cli import channel_changes
+from cli.channel_options import Name, box, refuse, refuse_fields, signed
 from cli.connection import actor, with_connection
 from hostpulse import errors
-from storage import audit, location, secrets
+from storage import audit, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 channels_app = typer.Typer(no_args_is_help=True, help="Say where notifications go.")
 add_app = typer.Typer(no_args_is_help=True, help="Add a channel.")
 channels_app.add_typer(add_app, name="add")
+channels_app.command("set")(channel_changes.set_channel)
+channels_app.command("enable")(channel_changes.enable_channel)
+channels_app.command("disable")(channel_changes.disable_channel)
 
-WRONG_INPUT = 2
 FAILED = 1
-
-Name = Annotated[str, typer.Argument(help="Letters, digits, dot, dash, underscore.")]
 
 
 @channels_app.command("list")
@@ -113,12 +115,12 @@ def add_slack(
 ) -> None:
     """Post to Slack by incoming webhook, or as a bot, which updates its own message."""
     if (url is None) == (token is None):
-        _refuse("one of --url and --token must be given")
+        refuse("one of --url and --token must be given")
     if token is not None:
         if not channel:
-            _refuse("--channel must be given with --token")
+            refuse("--channel must be given with --token")
         if not token.startswith((*slack.TOKEN_PREFIXES, secrets.ENV_PREFIX)):
-            _refuse("--token must be a bot's token (xoxb-…), or env:NAME")
+            refuse("--token must be a bot's token (xoxb-…), or env:NAME")
         _add("slack", name, token, {"channel": channel}, option="--token")
     elif url is not None:
         _add("slack", name, url)
@@ -147,9 +149,7 @@ def add_webhook(
     key: Annotated[str | None, typer.Option(help="Sign with this key (HMAC-SHA256).")] = None,
 ) -> None:
     """Post signed JSON to any address."""
-    if key is not None and (" " in key or url.startswith(secrets.ENV_PREFIX)):
-        _refuse('--key must be without blanks, and inside of the variable with env: ("key url")')
-    _add("webhook", name, f"{key} {url}" if key else url)
+    _add("webhook", name, signed(url, key))
 
 
 @channels_app.command("test")
@@ -169,9 +169,9 @@ def remove_channel(name: Name) -> None:
     try:
         removed = asyncio.run(with_connection(lambda opened: _remove(opened, name)))
     except errors.ConfigError as error:
-        _refuse(str(error))
+        refuse(str(error))
     if not removed:
-        _refuse(f"channel must be one of `hostpulse channel list`, got {name!r}")
+        refuse(f"channel must be one of `hostpulse channel list`, got {name!r}")
     typer.echo(f"{name} is removed")
 
 
@@ -186,14 +186,12 @@ def _add(
     """Store a channel whose secret is given, to be encrypted, or named as a variable."""
     try:
         channel = channel_forms.read(
-            name=name, kind=kind, config=config or {}, secret=secret, box=_box
+            name=name, kind=kind, config=config or {}, secret=secret, box=box
         )
     except errors.ConfigError as error:
-        named = {"secret": option, "config.to": "--to", "config.from": "--from"}
-        field = named.get(error.field, error.field)
-        _refuse(str(errors.ConfigError(field, expectation=error.expectation, value=error.value)))
+        refuse_fields(error, secret=option)
     if not asyncio.run(with_connection(lambda opened: _store(opened, channel))):
-        _refuse(f"name must be new, got {channel.name!r}, which exists")
+        refuse(f"name must be new, got {channel.name!r}, which exists")
     typer.echo(f"{channel.name} is added; try it with: hostpulse channel test {channel.name}")
 
 
@@ -218,11 +216,6 @@ async def _remove(opened: Connection, name: str) -> bool:
     return removed
 
 
-def _box() -> secrets.SecretBox:
-    """Return the keys that this installation encrypts with."""
-    return secrets.SecretBox.load(os.environ, location.data_dir())
-
-
 async def _send_test(name: str) -> None:
     """Send a test message to one channel."""
 
@@ -236,13 +229,7 @@ async def _send_test(name: str) -> None:
     if stored is None:
         raise errors.ConfigError("channel", expectation="one that exists", value=name)
     smtp_url = os.environ.get(email.FIELD) or None
-    opener = channels.ChannelOpener(box=_box(), environment=os.environ, smtp_url=smtp_url)
+    opener = channels.ChannelOpener(box=box(), environment=os.environ, smtp_url=smtp_url)
     if stored.kind not in NOTIFIERS:
         raise errors.Permanent(f"this version knows no channels of kind {stored.kind}")
     await NOTIFIERS[stored.kind](opener.open(stored)).send(channel_tests.sample(datetime.now(UTC)))
-
-
-def _refuse(message: str) -> NoReturn:
-    """Say what is wrong and end with status 2."""
-    typer.echo(f"hostpulse channel: {message}", err=True)
-    raise typer.Exit(WRONG_INPUT)

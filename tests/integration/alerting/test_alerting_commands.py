@@ -143,6 +143,63 @@ async def test_a_wrong_channel_is_refused_with_status_2(command, arguments, word
     assert "s3cr3t" not in done.output
 
 
+async def test_a_channel_is_changed_and_what_is_not_named_stays(command, connection):
+    await command(channels_app, "add", "email", "ops", "--to", "a@example.org", "--from", "b@x.org")
+    await command(channels_app, "add", "webhook", "hook", "--url", WEBHOOK, "--key", "sign")
+    read = "SELECT config, secret, secret_env, enabled FROM channel WHERE name = $1"
+    before = await connection.fetchval("SELECT secret FROM channel WHERE name = 'hook'")
+
+    for app, *arguments in (
+        (channels_app, "set", "ops", "--to", "c@example.org", "--to", "d@example.org"),
+        (channels_app, "disable", "ops"),
+        (channels_app, "set", "hook", "--url", "env:HOOK"),
+    ):
+        done = await command(app, *arguments)
+        assert done.exit_code == 0, done.output
+
+    config = {"to": ["c@example.org", "d@example.org"], "from": "b@x.org"}
+    assert tuple(await connection.fetchrow(read, "ops")) == (config, None, None, False)
+    assert before is not None
+    assert tuple(await connection.fetchrow(read, "hook")) == ({}, None, "HOOK", True)
+
+    await command(channels_app, "set", "ops", "--from", "")
+    await command(channels_app, "enable", "ops")
+    config = {"to": ["c@example.org", "d@example.org"]}
+    assert tuple(await connection.fetchrow(read, "ops")) == (config, None, None, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("set", "ops"), "nothing to change"),
+        (("set", "ops", "--to", "nobody"), "--to must be"),
+        (("set", "ops", "--url", WEBHOOK), "--url is not for a channel of kind email: --to, --from"),
+        (("set", "hook", "--key", "other"), "--url must be given with --key"),
+        (("set", "hook", "--url", "http://elsewhere/s3cr3t-token"), "its secret must be"),
+        (("set", "bot", "--channel", ""), "--channel must be"),
+        (("set", "bot", "--token", "xoxb-s3cr3t", "--url", WEBHOOK), "only one of"),
+        (("set", "other", "--to", "a@example.org"), "channel must be one of"),
+        (("disable", "other"), "channel must be one of"),
+    ],
+)
+async def test_a_wrong_change_of_a_channel_is_refused(command, connection, arguments, words):
+    for added in (
+        ("email", "ops", "--to", "a@example.org"),
+        ("webhook", "hook", "--url", WEBHOOK),
+        ("slack", "bot", "--token", "xoxb-s3cr3t-token", "--channel", "C0123456789"),
+    ):
+        assert (await command(channels_app, "add", *added)).exit_code == 0
+    state = "SELECT array_agg(c::text ORDER BY name) FROM channel c"
+    before = await connection.fetchval(state)
+
+    done = await command(channels_app, *arguments)
+
+    assert done.exit_code == 2
+    assert words in done.output
+    assert "s3cr3t" not in done.output
+    assert await connection.fetchval(state) == before
+
+
 async def test_a_test_message_really_arrives(command, mail_server, monkeypatch):
     monkeypatch.setenv("HOSTPULSE_SMTP_URL", mail_server.url)
     await command(channels_app, "add", "email", "ops", "--to", "a@example.org")
