@@ -101,7 +101,7 @@ def test_config_is_pushed_to_an_agent_which_runs_it(browser, own, agent):
     assert (row["result_revision"], row["applied"]) == (int(wanted), True)
 
 
-def test_channel_is_added_and_its_secret_is_never_shown_again(browser, own):
+def test_channel_is_added_changed_and_its_secret_is_never_shown_again(browser, own):
     page = browser.open(own, "settings/channels")
     page.get_by_role("button", name="Add a channel").click()
     dialog = page.get_by_role("dialog")
@@ -145,6 +145,30 @@ def test_channel_is_added_and_its_secret_is_never_shown_again(browser, own):
     dialog.get_by_label("To, with commas").fill("a@example.org, b@example.org")
     dialog.get_by_role("button", name="Add a channel").click()
     page.get_by_text("to: a@example.org, b@example.org").wait_for()
+    page.get_by_role("button", name="Change mail").click()
+    assert dialog.get_by_label("To, with commas").input_value() == "a@example.org, b@example.org"
+    dialog.get_by_label("To, with commas").fill("nobody")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_role("alert").filter(has_text="e-mail addresses").wait_for()
+    browser.complaints.clear()  # the refusal, 422
+    dialog.get_by_label("To, with commas").fill("c@example.org")
+    dialog.get_by_role("button", name="Save").click()
+    page.get_by_text("mail is changed.").wait_for()
+    page.get_by_role("button", name="Change ops").click()
+    dialog.get_by_role("button", name="Save").click()  # its secret stays
+    page.get_by_text("ops is changed.").wait_for()
+    page.get_by_role("switch", name="Send to ops").click()
+    page.get_by_text("ops is off.").wait_for()
+
+    async def read_all(connection):
+        return await connection.fetch("SELECT config, secret, enabled FROM channel ORDER BY name")
+
+    mail, ops = own.run(read_all)
+    assert tuple(mail) == ({"to": ["c@example.org"]}, None, True)
+    assert tuple(ops) == ({}, stored, False)
+    page.get_by_role("switch", name="Send to ops").click()
+    page.get_by_text("ops is on.").wait_for()
+
     for name in ("ops", "mail"):
         page.get_by_role("button", name=f"Remove {name}").click()
         page.get_by_text(f"{name} is removed.").wait_for()

@@ -1,4 +1,5 @@
-// A new channel. Its secret goes to the gateway, which stores it encrypted and never shows it.
+// A channel, new or changed. Its secret goes to the gateway, which stores it encrypted and never
+// shows it: left empty, it stays as it is.
 import { useState } from "preact/hooks";
 import { usePage } from "../../context";
 import { ask } from "../../http";
@@ -19,9 +20,18 @@ const KINDS = {
 >;
 type Kind = keyof typeof KINDS;
 
+export interface Channel {
+  readonly name: string;
+  readonly kind: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly secret: string | null;
+  readonly enabled: boolean;
+}
+
 interface Props {
+  readonly channel: Channel | null; // null: a new one
   readonly onClose: () => void;
-  readonly onAdded: (name: string) => void;
+  readonly onSaved: (name: string) => void;
 }
 
 function read(form: FormData, kind: Kind): Readonly<Record<string, unknown>> {
@@ -37,57 +47,78 @@ function read(form: FormData, kind: Kind): Readonly<Record<string, unknown>> {
             .filter(Boolean)
         : given(setting);
   }
-  const secret = KINDS[kind].secret === null ? {} : { secret: given("secret") };
-  return { name: given("name"), kind, config, ...secret };
+  const secret = given("secret") === "" ? {} : { secret: given("secret") };
+  return { config, ...secret };
 }
 
-export function ChannelDialog({ onClose, onAdded }: Props) {
+export function ChannelDialog({ channel, onClose, onSaved }: Props) {
   const { t } = usePage();
-  const [kind, setKind] = useState<Kind>("email");
+  const [kind, setKind] = useState<Kind>((channel?.kind ?? "email") as Kind);
   const [error, setError] = useState("");
+  const title = channel ? t("channels.change", { name: channel.name }) : t("channels.add");
   const { settings, secret } = KINDS[kind];
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
-    const body = read(new FormData(event.currentTarget as HTMLFormElement), kind);
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const said = read(form, kind);
+    const [method, path, body] = channel
+      ? (["PUT", `${PATH}/${encodeURIComponent(channel.name)}`, said] as const)
+      : (["POST", PATH, { name: String(form.get("name")).trim(), kind, ...said }] as const);
     try {
-      onAdded((await ask<{ name: string }>(PATH, { method: "POST", body })).name);
+      onSaved((await ask<{ name: string }>(path, { method, body })).name);
     } catch (failure) {
       setError((failure as Error).message);
     }
   };
   return (
-    <Dialog title={t("channels.add")} onClose={onClose}>
+    <Dialog title={title} onClose={onClose}>
       <form class="form" autocomplete="off" onSubmit={(event) => void submit(event)}>
-        <label>
-          {t("channels.kind")}
-          <select value={kind} onChange={(event) => setKind(event.currentTarget.value as Kind)}>
-            {(Object.keys(KINDS) as Kind[]).map((each) => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </label>
-        <label>
-          {t("channels.name")}
-          <input name="name" required maxLength={63} pattern="[A-Za-z0-9][A-Za-z0-9_.\-]*" />
-        </label>
+        {channel === null && (
+          <>
+            <label>
+              {t("channels.kind")}
+              <select value={kind} onChange={(event) => setKind(event.currentTarget.value as Kind)}>
+                {(Object.keys(KINDS) as Kind[]).map((each) => (
+                  <option key={each}>{each}</option>
+                ))}
+              </select>
+            </label>
+            <label>
+              {t("channels.name")}
+              <input name="name" required maxLength={63} pattern="[A-Za-z0-9][A-Za-z0-9_.\-]*" />
+            </label>
+          </>
+        )}
         {settings.map((setting) => (
           <label key={`${kind} ${setting}`}>
             {t(`channels.${setting}`)}
-            <input name={setting} required={setting === "to"} />
+            <input
+              name={setting}
+              required={setting === "to"}
+              defaultValue={[channel?.config[setting] ?? ""].flat().join(", ")}
+            />
           </label>
         ))}
         {secret && (
           <label key={kind}>
             {t(secret)}
-            <input name="secret" type="password" required maxLength={2000} autocomplete="off" />
-            <span class="muted">{t("channels.secret_explained")}</span>
+            <input
+              name="secret"
+              type="password"
+              required={channel === null}
+              maxLength={2000}
+              autocomplete="off"
+            />
+            <span class="muted">
+              {t("channels.secret_explained")} {channel && t("channels.secret_kept")}
+            </span>
           </label>
         )}
         <p class="error" role="alert">
           {error}
         </p>
         <button type="submit" class="main">
-          {t("channels.add")}
+          {channel ? t("channels.save") : t("channels.add")}
         </button>
       </form>
     </Dialog>

@@ -2,21 +2,13 @@ import { useState } from "preact/hooks";
 import { usePage } from "../../context";
 import { ask, useAsked } from "../../http";
 import { Answer } from "../../parts/asked";
-import { ChannelDialog, PATH } from "./channel_dialog";
 import { named } from "../../texts/texts";
-
-interface Channel {
-  readonly name: string;
-  readonly kind: string;
-  readonly config: Readonly<Record<string, unknown>>;
-  readonly secret: string | null;
-  readonly enabled: boolean;
-}
+import { ChannelDialog, PATH, type Channel } from "./channel_dialog";
 
 export function Channels() {
   const { t, session, say } = usePage();
   const [busy, setBusy] = useState("");
-  const [adding, setAdding] = useState(false);
+  const [editing, setEditing] = useState<Channel | "new" | null>(null);
   const asked = useAsked<{ channels: readonly Channel[] }>(PATH);
   const test = async (name: string) => {
     setBusy(name);
@@ -31,10 +23,10 @@ export function Channels() {
     }
     setBusy("");
   };
-  const remove = async (name: string) => {
+  const change = async ({ name }: Channel, method: "PUT" | "DELETE", text: string, body?: unknown) => {
     try {
-      await ask(`${PATH}/${encodeURIComponent(name)}`, { method: "DELETE" });
-      say(t("channels.removed", { name }));
+      await ask(`${PATH}/${encodeURIComponent(name)}`, { method, body });
+      say(text);
     } catch (failure) {
       say((failure as Error).message, "failed");
     }
@@ -48,6 +40,18 @@ export function Channels() {
           <ul class="alerts">
             {channels.map((channel) => (
               <li key={channel.name}>
+                <input
+                  type="checkbox"
+                  role="switch"
+                  aria-label={t("channels.enable", { name: channel.name })}
+                  checked={channel.enabled}
+                  disabled={!session.is_admin}
+                  onChange={() => {
+                    const enabled = !channel.enabled;
+                    const text = enabled ? "channels.is_on" : "channels.is_off";
+                    void change(channel, "PUT", t(text, { name: channel.name }), { enabled });
+                  }}
+                />
                 <span class="badge">{channel.kind}</span>
                 <div class="what">
                   <b>{channel.name}</b>
@@ -69,9 +73,19 @@ export function Channels() {
                     </button>
                     <button
                       type="button"
+                      aria-label={t("channels.change", { name: channel.name })}
+                      onClick={() => setEditing(channel)}
+                    >
+                      {t("channels.edit")}
+                    </button>
+                    <button
+                      type="button"
                       class="danger"
                       aria-label={`${t("channels.remove")} ${channel.name}`}
-                      onClick={() => void remove(channel.name)}
+                      onClick={() => {
+                        const text = t("channels.removed", { name: channel.name });
+                        void change(channel, "DELETE", text);
+                      }}
                     >
                       {t("channels.remove")}
                     </button>
@@ -83,17 +97,18 @@ export function Channels() {
           <p class="inset muted">{t("channels.explained")}</p>
           {session.is_admin && (
             <p class="inset">
-              <button type="button" onClick={() => setAdding(true)}>
+              <button type="button" onClick={() => setEditing("new")}>
                 {t("channels.add")}
               </button>
             </p>
           )}
-          {adding && (
+          {editing !== null && (
             <ChannelDialog
-              onClose={() => setAdding(false)}
-              onAdded={(name) => {
-                setAdding(false);
-                say(t("channels.added", { name }));
+              channel={editing === "new" ? null : editing}
+              onClose={() => setEditing(null)}
+              onSaved={(name) => {
+                setEditing(null);
+                say(t(editing === "new" ? "channels.added" : "channels.changed", { name }));
                 asked.again();
               }}
             />
