@@ -7,7 +7,7 @@ MESSAGES := hostpulse/v1
 PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help up web test test-unit test-integration test-e2e test-system chaos check fmt proto proto-check dashboards dashboards-check lock clean
+.PHONY: help up web dist test test-unit test-integration test-e2e test-system chaos check fmt proto proto-check dashboards dashboards-check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ up: .venv/server.stamp ## Run everything on this machine: database, gateway, ale
 	@exec $(BIN)/hostpulse up
 
 web: .venv/web.stamp ## Build the web page
+
+dist: .venv/server.stamp web ## Make wheel and sdist in dist/, with the web page in them
+	$(BIN)/python -m hatchling build -d dist
 
 test: .venv/dev.stamp ## Run every test of the default suite, quick ones first, then WORKERS (2) at a time
 	$(BIN)/pytest $(QUICK)

@@ -41,9 +41,20 @@ def test_a_service_names_what_is_there(name: str) -> None:
 
 def test_the_image_is_built_of_files_that_are_there() -> None:
     for line in (DEPLOY / "Dockerfile").read_text().splitlines():
-        if line.startswith("COPY "):
+        if line.startswith("COPY ") and "--from=" not in line:
             for source in line.split()[1:-1]:
                 assert (CHECKOUT / source).exists()
+
+
+def test_the_image_has_the_page_of_its_own_checkout() -> None:
+    steps = (DEPLOY / "Dockerfile").read_text().splitlines()
+    page, wheel, installed = (
+        next(number for number, step in enumerate(steps) if step.startswith(begin))
+        for begin in ("RUN python web/build.py", "RUN pip wheel", "COPY --from=build /build/dist")
+    )
+
+    assert page < wheel < installed
+    assert "api/static" in (CHECKOUT / ".dockerignore").read_text().splitlines()  # none of before
 
 
 def test_grafana_reads_as_the_role_that_may_only_read() -> None:
