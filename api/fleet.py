@@ -93,7 +93,7 @@ class Fleet:
         )
 
 
-def state_of(line: overview.Line) -> tuple[str, Shown | None]:
+def shown_state(line: overview.Line) -> tuple[str, Shown | None]:
     """Return `ok`, `warning`, `critical` or `offline`, and the cause where it is not ok."""
     server = line.server
     if server.status is not Status.ONLINE:
@@ -119,7 +119,7 @@ def state_of(line: overview.Line) -> tuple[str, Shown | None]:
 
 def show(line: overview.Line) -> Shown:
     """Return a server as JSON."""
-    state, cause = state_of(line)
+    state, cause = shown_state(line)
     return {
         "name": line.server.name,
         "state": state,
@@ -128,7 +128,7 @@ def show(line: overview.Line) -> Shown:
         "cpu": _rounded(line.cpu_percent),
         "memory": _rounded(line.memory_percent),
         "disk": _rounded(line.disk_percent),
-        "mount": line.disk_mount,
+        "mount": line.mount,
         "rx": _rounded(line.rx_bytes_per_s),
         "tx": _rounded(line.tx_bytes_per_s),
     }
@@ -136,7 +136,7 @@ def show(line: overview.Line) -> Shown:
 
 def summarise(found: overview.Overview) -> Shown:
     """Return the averages and the counts of the fleet."""
-    states = [state_of(line)[0] for line in found.lines]
+    states = [shown_state(line)[0] for line in found.lines]
     return {
         "servers": len(found.lines),
         "states": {name: states.count(name) for name in ("ok", "warning", "critical", "offline")},
@@ -145,8 +145,8 @@ def summarise(found: overview.Overview) -> Shown:
         "disk": _mean([line.disk_percent for line in found.lines]),
         "rx": _mean([line.rx_bytes_per_s for line in found.lines]),
         "tx": _mean([line.tx_bytes_per_s for line in found.lines]),
-        "firing": found.firing,
-        "unacknowledged": found.unacknowledged,
+        "firing": len(found.firing),
+        "unacknowledged": sum(each.acknowledged_by is None for each in found.firing),
     }
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.quantities import in_bytes
 from cli.servers import ago
-from storage import now as newest
+from storage.now import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from storage.now import Detail, Line
+    from storage.detail import Detail
+    from storage.overview import Line
 
 STYLES = {
     "offline": "bold red",
@@ -35,14 +36,17 @@ HIGH, FULL = 80.0, 90.0  # where numbers turn yellow, and red
 
 # What a key sorts the fleet by, the greatest first; states with the worst first.
 SORTS: Mapping[str, tuple[str, Callable[[Line], tuple[float, str]]]] = {
-    "s": ("state", lambda line: (newest.STATES.index(line.state), line.server)),
-    "n": ("name", lambda line: (0, line.server)),
-    "c": ("CPU", lambda line: (-(line.cpu_percent or 0.0), line.server)),
-    "m": ("memory", lambda line: (-(line.memory_percent or 0.0), line.server)),
-    "d": ("disk", lambda line: (-(line.disk_percent or 0.0), line.server)),
+    "s": ("state", lambda line: (STATES.index(line.state), line.server.name)),
+    "n": ("name", lambda line: (0, line.server.name)),
+    "c": ("CPU", lambda line: (-(line.cpu_percent or 0.0), line.server.name)),
+    "m": ("memory", lambda line: (-(line.memory_percent or 0.0), line.server.name)),
+    "d": ("disk", lambda line: (-(line.disk_percent or 0.0), line.server.name)),
     "t": (
         "traffic",
-        lambda line: (-((line.rx_bytes_per_s or 0.0) + (line.tx_bytes_per_s or 0.0)), line.server),
+        lambda line: (
+            -((line.rx_bytes_per_s or 0.0) + (line.tx_bytes_per_s or 0.0)),
+            line.server.name,
+        ),
     ),
 }
 
@@ -77,7 +81,7 @@ def fleet(
     table.add_column("alerts", justify="right", no_wrap=True)
     for line in chosen:
         table.add_row(
-            escape(line.server),
+            escape(line.server.name),
             Text(line.state, style=STYLES[line.state]),
             _percent(line.cpu_percent),
             _percent(line.memory_percent),
@@ -85,11 +89,11 @@ def fleet(
             escape(line.mount or ""),
             _short(line.rx_bytes_per_s),
             _short(line.tx_bytes_per_s),
-            str(line.alerts) if line.alerts else "",
+            str(len(line.firing)) if line.firing else "",
         )
     counts = [
         f"{sum(line.state == state for line in lines)} {state}"
-        for state in newest.STATES
+        for state in STATES
         if any(line.state == state for line in lines)
     ]
     hidden = len(lines) - first - len(chosen)
@@ -113,10 +117,10 @@ def server(detail: Detail, *, now: datetime, height: int | None = None) -> Group
     title.append(f", last heard of {ago(detail.last_seen, now=now)}")
     parts: list[RenderableType] = [_header(title, now), *_processor(detail), *_memory(detail)]
     for each in detail.alerts:
-        labels = " ".join(str(value) for value in each["labels"].values())
-        taken = f" (acknowledged by {each['acknowledged_by']})" if each["acknowledged_by"] else ""
-        text = f"! {each['severity']}: {each['rule']} {labels}".rstrip()
-        parts.append(Text(f"{text}{taken}", style=STYLES[each["severity"]], no_wrap=True))
+        labels = " ".join(str(value) for value in each.labels.values())
+        taken = f" (acknowledged by {each.acknowledged_by})" if each.acknowledged_by else ""
+        text = f"! {each.severity}: {each.rule} {labels}".rstrip()
+        parts.append(Text(f"{text}{taken}", style=STYLES[each.severity], no_wrap=True))
     tables = [table for table in (_mounts(detail), _devices(detail), _interfaces(detail)) if table]
     parts += tables
     used = len(parts) - len(tables) + sum(table.row_count + 1 for table in tables)

@@ -22,14 +22,15 @@ from rich.text import Text
 
 from cli import screens
 from cli.connection import with_connection
-from storage import now as newest
+from storage import detail, overview
 from storage.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from storage.database import Connection
-    from storage.now import Detail, Line
+    from storage.detail import Detail
+    from storage.overview import Line
 
     Clock = Callable[[], datetime]
 
@@ -98,7 +99,7 @@ class Screen:
         self._console = console
         self._sort = "s"
         self._first = 0
-        self._lines: list[Line] = []
+        self._lines: Sequence[Line] = ()
         self._detail: Detail | None = None
         self._now = datetime.fromtimestamp(0, UTC)
 
@@ -106,7 +107,7 @@ class Screen:
         """Ask the database."""
         self._now = now
         if self._server is None:
-            self._lines = await newest.read_fleet(connection, now=now)
+            self._lines = await overview.read_lines(connection, at=now)
         else:
             self._detail = await _detail(connection, self._server, now)
 
@@ -202,8 +203,26 @@ def _keys() -> Generator[None]:
 async def _document(connection: Connection, server: str | None, now: datetime) -> object:
     """Return what `--json` prints."""
     if server is None:
-        return [asdict(line) for line in await newest.read_fleet(connection, now=now)]
+        return [_document_of(line) for line in await overview.read_lines(connection, at=now)]
     return asdict(await _detail(connection, server, now))
+
+
+def _document_of(line: Line) -> dict[str, object]:
+    """Return a server of the fleet as JSON."""
+    values = {
+        name: getattr(line, name)
+        for name in (
+            *("cpu_percent", "load1", "memory_percent", "disk_percent", "mount"),
+            *("rx_bytes_per_s", "tx_bytes_per_s"),
+        )
+    }
+    return {
+        "server": line.server.name,
+        "state": line.state,
+        "last_seen": line.server.last_seen,
+        "alerts": len(line.firing),
+        **values,
+    }
 
 
 async def _detail(connection: Connection, server: str, now: datetime) -> Detail:
@@ -212,7 +231,7 @@ async def _detail(connection: Connection, server: str, now: datetime) -> Detail:
     Raises:
         BadParameter: there is none of this name.
     """
-    found = await newest.read_server(connection, server, now=now)
+    found = await detail.read(connection, server, at=now)
     if found is None:
         raise typer.BadParameter(f"expected the name of a server, got {server!r}")
     return found

@@ -1,6 +1,7 @@
 """The whole fleet at a glance: what each server's newest samples say, and which alerts are on.
 
 One row a server by way of the index on (server_id, time DESC), whatever the number of samples.
+`read_lines` reads nothing that is closed to the role that may only read.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from storage import servers
+from storage import now, servers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,34 +18,15 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
-FRESH = timedelta(minutes=5)  # an older value is not what a server does now
 SPARKLINE = timedelta(minutes=30)
 RECENT_ALERTS = 20
 
-_VALUES = """
-    SELECT s.id, c.usage_percent AS cpu_percent, m.used_percent AS memory_percent,
-           d.used_percent AS disk_percent, d.mount AS disk_mount,
-           n.rx_bytes_per_s, n.tx_bytes_per_s
-    FROM server s
-    LEFT JOIN LATERAL (
-      SELECT usage_percent FROM cpu
-      WHERE server_id = s.id AND time > now() - $1::interval ORDER BY time DESC LIMIT 1) c ON true
-    LEFT JOIN LATERAL (
-      SELECT used_percent FROM memory
-      WHERE server_id = s.id AND time > now() - $1::interval ORDER BY time DESC LIMIT 1) m ON true
-    LEFT JOIN LATERAL (
-      SELECT * FROM (
-        SELECT DISTINCT ON (mount) mount, used_percent FROM disk_usage
-        WHERE server_id = s.id AND time > now() - $1::interval ORDER BY mount, time DESC) newest
-      ORDER BY used_percent DESC NULLS LAST LIMIT 1) d ON true
-    LEFT JOIN LATERAL (
-      SELECT sum(rx_bytes_per_s)::float8 AS rx_bytes_per_s,
-             sum(tx_bytes_per_s)::float8 AS tx_bytes_per_s
-      FROM network WHERE server_id = s.id AND time > now() - $1::interval AND time = (
-        SELECT time FROM network
-        WHERE server_id = s.id AND time > now() - $1::interval ORDER BY time DESC LIMIT 1)
-    ) n ON true
-"""
+_VALUES = f"""
+    SELECT s.id, c.usage_percent AS cpu_percent, c.load1, m.used_percent AS memory_percent,
+           d.used_percent AS disk_percent, d.mount,
+           n.rx AS rx_bytes_per_s, n.tx AS tx_bytes_per_s
+    FROM server s {now.newest("$1::timestamptz")}
+"""  # noqa: S608 - constants
 
 _SPARKLINES = """
     SELECT server_id, array_agg(extract(epoch FROM time)::bigint / 60 ORDER BY time) AS minutes,
@@ -54,11 +36,11 @@ _SPARKLINES = """
 SPARKLINE_COLUMNS = {"cpu": "usage_percent", "memory": "used_percent"}
 
 _FIRING = """
-    SELECT a.server_id, a.id, r.name AS rule, r.metric, a.severity, a.state, a.value, a.labels,
-           a.fired_at, a.acknowledged_at IS NOT NULL AS acknowledged
-    FROM alert a JOIN alert_rule r ON r.id = a.rule_id
-    WHERE a.state = 'firing'
-    ORDER BY a.severity = 'critical' DESC, a.fired_at DESC
+    SELECT server_id, alert_id AS id, rule, metric, severity, value, labels, fired_at,
+           acknowledged_by
+    FROM alert_current
+    WHERE state = 'firing' AND ($1::int IS NULL OR server_id = $1)
+    ORDER BY severity = 'critical' DESC, fired_at DESC
 """
 
 _RECENT = """
@@ -73,15 +55,17 @@ _RECENT = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """An alert that is on, as far as the overview needs it."""
+    """An alert that is on."""
 
     id: int
+    server_id: int | None  # None: it is about the whole fleet
     rule: str
     metric: str
     severity: str
     value: float | None
     labels: Mapping[str, object]
-    acknowledged: bool
+    fired_at: datetime
+    acknowledged_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,22 +74,27 @@ class Line:
 
     server: servers.Server
     cpu_percent: float | None = None
+    load1: float | None = None
     memory_percent: float | None = None
     disk_percent: float | None = None  # of the fullest mount
-    disk_mount: str | None = None
+    mount: str | None = None
     rx_bytes_per_s: float | None = None  # of all interfaces
     tx_bytes_per_s: float | None = None
     firing: Sequence[Firing] = ()  # the worst first
 
+    @property
+    def state(self) -> str:
+        """Return one of `now.STATES`."""
+        return state_of(self.server, self.firing)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All servers by name, and the alerts that changed last."""
+    """All servers by name, all alerts that are on, and those that changed last."""
 
     lines: Sequence[Line]
+    firing: Sequence[Firing]
     recent: Sequence[Mapping[str, object]]
-    firing: int
-    unacknowledged: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,27 +107,33 @@ class Sparklines:
     )
 
 
+def state_of(server: servers.Server, firing: Sequence[Firing]) -> str:
+    """Return one of `now.STATES`: the status of a server, or its worst alert if it is online."""
+    if server.status is not servers.Status.ONLINE:
+        return server.status
+    return firing[0].severity if firing else "ok"
+
+
 async def read(connection: Connection) -> Overview:
     """Read the newest of everything."""
-    known = await servers.list_all(connection)
-    values = {row["id"]: dict(row) for row in await connection.fetch(_VALUES, FRESH)}
-    alerts = await connection.fetch(_FIRING)
-    firing: dict[int, list[Firing]] = {}
-    for row in alerts:
-        each = dict(row)
-        del each["state"], each["fired_at"]
-        server_id = each.pop("server_id")
-        if server_id is not None:
-            firing.setdefault(server_id, []).append(Firing(**each))
-    recent = await connection.fetch(_RECENT, RECENT_ALERTS)
+    at = await connection.fetchval("SELECT now()")
+    firing = await read_firing(connection)
     return Overview(
-        lines=[
-            _line(server, values.get(server.id, {}), firing.get(server.id, ())) for server in known
-        ],
-        recent=[dict(row) for row in recent],
-        firing=len(alerts),
-        unacknowledged=sum(not row["acknowledged"] for row in alerts),
+        lines=await _lines(connection, firing, at=at),
+        firing=firing,
+        recent=[dict(row) for row in await connection.fetch(_RECENT, RECENT_ALERTS)],
     )
+
+
+async def read_lines(connection: Connection, *, at: datetime) -> Sequence[Line]:
+    """Read what all servers do at a moment, which is now by some clock."""
+    return await _lines(connection, await read_firing(connection), at=at)
+
+
+async def read_firing(connection: Connection, server_id: int | None = None) -> Sequence[Firing]:
+    """Read the alerts that are on, of one server or of all, the worst first."""
+    rows = await connection.fetch(_FIRING, server_id)
+    return [Firing(**dict(row)) for row in rows]
 
 
 async def read_sparklines(connection: Connection, *, now: datetime) -> Sparklines:
@@ -159,6 +154,19 @@ async def read_sparklines(connection: Connection, *, now: datetime) -> Sparkline
     return Sparklines(begin=begin, values=read)
 
 
-def _line(server: servers.Server, row: Mapping[str, object], firing: Sequence[Firing]) -> Line:
-    values = {name: value for name, value in row.items() if name != "id"}
-    return Line(server=server, firing=firing, **values)  # pyright: ignore[reportArgumentType] - columns of _VALUES
+async def _lines(
+    connection: Connection, firing: Sequence[Firing], *, at: datetime
+) -> Sequence[Line]:
+    by_server: dict[int | None, list[Firing]] = {}
+    for each in firing:
+        by_server.setdefault(each.server_id, []).append(each)
+    values = {row["id"]: dict(row) for row in await connection.fetch(_VALUES, at)}
+    return [
+        Line(
+            server=server,
+            firing=by_server.get(server.id, ()),
+            **{name: value for name, value in values[server.id].items() if name != "id"},
+        )
+        for server in await servers.list_all(connection, at=at)
+        if server.id in values  # else it came in between, and is there the next time
+    ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from storage import audit
+from storage import audit, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,17 +32,13 @@ FACT_COLUMNS = (
     "virtualization",
 )
 
-# Silence is judged by the database's clock, which also wrote last_seen. greatest() ignores NULL.
+# Silence is judged by the database's clock, which also wrote last_seen, unless a time is given.
 _SELECT = f"""
     SELECT s.id, s.name, s.status_reason, s.agent_version, s.labels, s.watch_offline, s.created_at,
            s.last_seen, s.clock_offset_ms, s.clock_is_wrong, {", ".join(FACT_COLUMNS)},
-           CASE WHEN s.status = 'online' AND s.last_seen < now() - make_interval(
-                  secs => greatest(60, 3 * i.shortest_s))
+           CASE WHEN {now.silent("coalesce($1::timestamptz, now())")}
                 THEN 'offline' ELSE s.status END AS status
     FROM server s
-    LEFT JOIN LATERAL (
-      SELECT min(interval_s) AS shortest_s FROM family_interval f WHERE f.server_id = s.id
-    ) i ON true
 """  # noqa: S608 - constants
 
 
@@ -125,15 +121,15 @@ async def find_or_create(connection: Connection, name: str, *, watch_offline: bo
     return found
 
 
-async def find(connection: Connection, name: str) -> Server | None:
+async def find(connection: Connection, name: str, *, at: datetime | None = None) -> Server | None:
     """Return what is known of a server; None if there is none of this name."""
-    row = await connection.fetchrow(f"{_SELECT} WHERE s.name = $1", name)
+    row = await connection.fetchrow(f"{_SELECT} WHERE s.name = $2", at, name)
     return _server(row) if row else None
 
 
-async def list_all(connection: Connection) -> list[Server]:
+async def list_all(connection: Connection, *, at: datetime | None = None) -> list[Server]:
     """Return all servers by name."""
-    return [_server(row) for row in await connection.fetch(f"{_SELECT} ORDER BY s.name")]
+    return [_server(row) for row in await connection.fetch(f"{_SELECT} ORDER BY s.name", at)]
 
 
 async def forget(connection: Connection, name: str, *, forgotten_by: str) -> bool:

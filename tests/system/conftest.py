@@ -22,31 +22,20 @@ def ground() -> Generator[Ground]:
     place.close()
 
 
-@pytest.fixture(scope="session")
-def small(ground, template) -> Generator[stack.Stack]:
-    """Twelve servers, one of them with a month behind it, which go on sending."""
-    with stack.going_on(
-        stack.start(ground, template, "small", seed.fill_small), seed.go_on
-    ) as started:
-        yield started
+def lively(name: str, fill: stack.Work, go_on: stack.Work):
+    """Make a fixture: a stack whose servers go on sending."""
+
+    @pytest.fixture(scope="session", name=name)
+    def started(ground, template) -> Generator[stack.Stack]:
+        with stack.going_on(stack.start(ground, template, name, fill), go_on) as made:
+            yield made
+
+    return started
 
 
-@pytest.fixture(scope="session")
-def own(ground, template) -> Generator[stack.Stack]:
-    """A small fleet that tests may change."""
-    with stack.going_on(
-        stack.start(ground, template, "own", seed.fill_small), seed.go_on
-    ) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def big(ground, template) -> Generator[stack.Stack]:
-    """A thousand servers, which go on sending."""
-    with stack.going_on(
-        stack.start(ground, template, "big", seed.fill_big), seed.go_on_big
-    ) as started:
-        yield started
+small = lively("small", seed.fill_small, seed.go_on)  # twelve servers, one with a month behind it
+own = lively("own", seed.fill_small, seed.go_on)  # the same, which tests may change
+big = lively("big", seed.fill_big, seed.go_on_big)  # a thousand servers
 
 
 @pytest.fixture(scope="session")

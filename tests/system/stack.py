@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import asyncpg
 from cryptography.fernet import Fernet
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.e2e.processes import Ground, Running
 
 T = TypeVar("T")
+Work: TypeAlias = "Callable[[Connection], Awaitable[object]]"
 EVERY_S = 10.0
 
 
@@ -37,13 +38,13 @@ class Stack:
     admin_key: str
     gateway: Running
 
-    def run(self, work: Callable[[Connection], Awaitable[object]]) -> object:
+    def run(self, work: Work) -> object:
         """Do something in the database."""
         return _apart(lambda: _with(self.dsn, work))
 
 
 @contextmanager
-def going_on(stack: Stack, work: Callable[[Connection], Awaitable[object]]) -> Generator[Stack]:
+def going_on(stack: Stack, work: Work) -> Generator[Stack]:
     """Do something every ten seconds, in a thread, for as long as the stack is looked at."""
     over = threading.Event()
 
@@ -63,7 +64,7 @@ def start(
     ground: Ground,
     template: str,
     name: str,
-    fill: Callable[[Connection], Awaitable[object]] | None = None,
+    fill: Work | None = None,
 ) -> Stack:
     """Copy the template, fill the copy, start a gateway on it."""
     base = template.rpartition("/")[0]

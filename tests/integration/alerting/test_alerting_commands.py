@@ -173,7 +173,10 @@ async def test_a_channel_is_changed_and_what_is_not_named_stays(command, connect
     [
         (("set", "ops"), "nothing to change"),
         (("set", "ops", "--to", "nobody"), "--to must be"),
-        (("set", "ops", "--url", WEBHOOK), "--url is not for a channel of kind email: --to, --from"),
+        (
+            ("set", "ops", "--url", WEBHOOK),
+            "--url is not for a channel of kind email: --to, --from",
+        ),
         (("set", "hook", "--key", "other"), "--url must be given with --key"),
         (("set", "hook", "--url", "http://elsewhere/s3cr3t-token"), "its secret must be"),
         (("set", "bot", "--channel", ""), "--channel must be"),
