@@ -22,12 +22,13 @@ def ground() -> Generator[Ground]:
     place.close()
 
 
-def lively(name: str, fill: stack.Work, go_on: stack.Work):
+def lively(name: str, fill: stack.Work, go_on: stack.Work, *, every_s: float = 10.0):
     """Make a fixture: a stack whose servers go on sending."""
 
     @pytest.fixture(scope="session", name=name)
     def started(ground, template) -> Generator[stack.Stack]:
-        with stack.going_on(stack.start(ground, template, name, fill), go_on) as made:
+        begun = stack.start(ground, template, name, fill)
+        with stack.going_on(begun, go_on, every_s=every_s) as made:
             yield made
 
     return started
@@ -35,7 +36,7 @@ def lively(name: str, fill: stack.Work, go_on: stack.Work):
 
 small = lively("small", seed.fill_small, seed.go_on)  # twelve servers, one with a month behind it
 own = lively("own", seed.fill_small, seed.go_on)  # the same, which tests may change
-big = lively("big", seed.fill_big, seed.go_on_big)  # a thousand servers
+big = lively("big", seed.fill_big, seed.go_on_big, every_s=3.0)  # a thousand servers
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work: TypeAlias = "Callable[[Connection], Awaitable[object]]"
-EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +43,14 @@ class Stack:
 
 
 @contextmanager
-def going_on(stack: Stack, work: Work) -> Generator[Stack]:
-    """Do something every ten seconds, in a thread, for as long as the stack is looked at."""
+def going_on(stack: Stack, work: Work, *, every_s: float) -> Generator[Stack]:
+    """Do something again and again, in a thread, for as long as the stack is looked at."""
     over = threading.Event()
 
     async def repeat(connection: Connection) -> None:
         while not over.is_set():
             await work(connection)
-            await asyncio.to_thread(over.wait, EVERY_S)
+            await asyncio.to_thread(over.wait, every_s)
 
     thread = threading.Thread(target=lambda: asyncio.run(_with(stack.dsn, repeat)), daemon=True)
     thread.start()

@@ -1,5 +1,5 @@
 // Asking the gateway. Errors are problem JSON, and end as an Error that a person can read.
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export class Failure extends Error {
   constructor(
@@ -68,7 +68,8 @@ export function useAsked<T>(path: string | null, everyMs = 0): Asked<T> {
   const [round, setRound] = useState(0);
   const newest = useRef(0);
   const again = useCallback(() => setRound((value) => value + 1), []);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    // Before the page is painted, which on a busy machine takes longer than many an answer.
     if (path === null) return;
     const abort = new AbortController();
     const number = ++newest.current;

@@ -1,110 +1,71 @@
 // One chart over time: lines or a stack, with a legend that tells the values under the cursor.
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import uPlot from "uplot";
+import type uPlot from "uplot";
 import { usePage } from "../context";
 import { amount } from "../format";
 import { axes } from "./axes";
 import { fromPage, lineColour } from "./colours";
 import { extent, last, shifted, stack, type Line } from "./data";
 import { overlays, type Overlays } from "./overlays";
+import { usePlot, type Period, type Zooming } from "./plot";
 
-export interface Period {
-  readonly from: number; // seconds since 1970
-  readonly to: number;
-}
+export interface View extends Overlays, Zooming {}
 
-export interface View extends Overlays {
-  readonly period: Period;
-  readonly onZoom: (period: Period) => void;
-  readonly onZoomOut: () => void;
+export interface Earlier {
+  readonly times: readonly number[];
+  readonly lines: readonly Line[];
 }
 
 interface Props {
   readonly title: string;
   readonly unit: string;
   readonly view: View;
-  readonly times: readonly number[];
+  readonly times: readonly number[] | undefined; // undefined: not there yet
   readonly lines: readonly Line[];
   readonly stacked?: boolean;
   readonly top?: number | undefined; // the axis goes at least so far
-  readonly before?: { readonly times: readonly number[]; readonly lines: readonly Line[] } | undefined;
+  readonly before?: Earlier | undefined;
+  readonly beforeUpTo?: number; // of a stack: how many lines of before are added up; else all
   readonly height?: number;
 }
 
-export const SYNC = "server"; // all charts of a page share one cursor
 const DEFAULT_HEIGHT_PX = 170;
-const DRAG_MIN_PX = 6;
 const WIDTH_PX = 1.4;
 
 export function Chart(props: Props) {
-  const { title, unit, view, times, lines, stacked = false, before, height, top } = props;
+  const { title, unit, view, times, lines, stacked = false, before, beforeUpTo, top } = props;
+  const height = props.height ?? DEFAULT_HEIGHT_PX;
   const { t, dark } = usePage();
-  const box = useRef<HTMLDivElement>(null);
   const legend = useRef<HTMLUListElement>(null);
-  const plot = useRef<uPlot | null>(null);
-  const newest = useRef({ view, lines, times, data: [] as uPlot.AlignedData });
-
+  const { period } = view;
   const data = useMemo(
-    () => aligned(times, lines, { stacked, before, period: view.period }),
-    [times, lines, stacked, before, view.period],
+    () => times && aligned(times, lines, { stacked, before, beforeUpTo, period }),
+    [times, lines, stacked, before, beforeUpTo, period],
   );
-  newest.current = { view, lines, times, data };
+  const newest = useRef(props);
+  newest.current = props;
   const shape = JSON.stringify([
     lines.map((line) => [line.label, line.colour]),
-    [stacked, unit, top, dark, before !== undefined, height],
+    [stacked, unit, top, dark, before !== undefined],
   ]);
-
+  const { box, plot } = usePlot({
+    shape,
+    height,
+    data,
+    view,
+    make: () => ({
+      scales: { y: { range: (_, low, high) => yRange(low, high, top) } },
+      axes: axes(unit),
+      series: [{}, ...seriesOf(lines, { stacked, before: before !== undefined })],
+      plugins: [overlays(() => newest.current.view)],
+    }),
+    onCursor: (u) => write(legend.current, u.cursor.idx ?? null, newest.current.lines, unit),
+  });
   useEffect(() => {
-    const element = box.current;
-    if (!element) return;
-    const tell = (u: uPlot) => write(legend.current, u.cursor.idx ?? null, newest.current.lines, unit);
-    const made = new uPlot(
-      {
-        width: element.clientWidth || 300,
-        height: height ?? DEFAULT_HEIGHT_PX,
-        legend: { show: false },
-        cursor: {
-          sync: { key: SYNC },
-          drag: { x: true, y: false, setScale: false },
-          points: { size: 6 },
-          bind: {
-            dblclick: () => () => {
-              newest.current.view.onZoomOut();
-              return null;
-            },
-          },
-        },
-        scales: {
-          x: { time: true, auto: false, range: () => scaleOf(newest.current.view.period) },
-          y: { range: (_, low, high) => yRange(low, high, top) },
-        },
-        axes: axes(unit),
-        series: [{}, ...seriesOf(newest.current.lines, { stacked, before: before !== undefined })],
-        plugins: [overlays(() => newest.current.view)],
-        hooks: { setCursor: [tell], setSelect: [(u) => zoom(u, newest.current.view)] },
-      },
-      newest.current.data,
-      element,
-    );
-    plot.current = made;
-    const observer = new ResizeObserver(() => {
-      made.setSize({ width: element.clientWidth, height: height ?? DEFAULT_HEIGHT_PX });
-    });
-    observer.observe(element);
-    return () => {
-      observer.disconnect();
-      made.destroy();
-      plot.current = null;
-    };
-  }, [shape]);
-
-  useEffect(() => {
-    plot.current?.setData(data, false);
-    plot.current?.setScale("x", { min: view.period.from, max: view.period.to });
     write(legend.current, plot.current?.cursor.idx ?? null, lines, unit);
-  }, [data, view, shape]);
+  }, [data, shape]);
 
-  const empty = lines.every((line) => extent(line.values) === null);
+  const empty = times !== undefined && lines.every((line) => extent(line.values) === null);
   return (
     <figure class="chart" aria-label={`${title}. ${summary(lines, unit, t("chart.none"))}`}>
       <figcaption>
@@ -118,7 +79,7 @@ export function Chart(props: Props) {
           ))}
         </ul>
       </figcaption>
-      <div class="plot" ref={box} style={{ height: `${height ?? DEFAULT_HEIGHT_PX}px` }} />
+      <div class="plot" ref={box} style={{ height: `${height}px` }} />
       {empty && <p class="nothing">{t("chart.none")}</p>}
     </figure>
   );
@@ -152,22 +113,10 @@ function write(
   });
 }
 
-function scaleOf(period: Period): uPlot.Range.MinMax {
-  return [period.from, period.to];
-}
-
 function yRange(low: number | null, high: number | null, top: number | undefined): uPlot.Range.MinMax {
   const most = Math.max(high ?? 0, top ?? 0);
   const least = Math.min(0, low ?? 0);
   return [least, most <= 0 ? 1 : top !== undefined && most <= top ? top : most * 1.08];
-}
-
-function zoom(u: uPlot, view: View): void {
-  const { left, width } = u.select;
-  if (width >= DRAG_MIN_PX) {
-    view.onZoom({ from: u.posToVal(left, "x"), to: u.posToVal(left + width, "x") });
-  }
-  u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
 }
 
 interface Kind {
@@ -203,14 +152,15 @@ function seriesOf(lines: readonly Line[], { stacked, before }: Kind): uPlot.Seri
 
 interface Given {
   readonly stacked: boolean;
-  readonly before: Props["before"];
+  readonly before: Earlier | undefined;
+  readonly beforeUpTo: number | undefined;
   readonly period: Period;
 }
 
 function aligned(
   times: readonly number[],
   lines: readonly Line[],
-  { stacked, before, period }: Given,
+  { stacked, before, beforeUpTo, period }: Given,
 ): uPlot.AlignedData {
   const values = lines.map((line) => pad(line.values, times.length));
   const shown = stacked ? stack(values).reverse() : values.map((each) => [...each]);
@@ -220,7 +170,7 @@ function aligned(
     const found = before.lines.find((each) => each.label === line.label);
     return shifted({ times: before.times, values: found?.values ?? [] }, times, span);
   });
-  const earlier = stacked ? stack(then).slice(-1) : then;
+  const earlier = stacked ? stack(then.slice(0, beforeUpTo)).slice(-1) : then;
   return [[...times], ...shown, ...earlier];
 }
 

@@ -1,6 +1,6 @@
 // The time range: from the last 5 minutes to a year, or from one moment to another.
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Period } from "../charts/chart";
+import type { Period } from "../charts/plot";
 import { usePage } from "../context";
 import type { Key } from "../texts/texts";
 

@@ -1,6 +1,7 @@
 // One server: what it does, what it did, and why it is in trouble.
 import { useMemo, useState } from "preact/hooks";
-import type { Period, View } from "../charts/chart";
+import type { View } from "../charts/chart";
+import type { Period } from "../charts/plot";
 import { usePage } from "../context";
 import { useFleet } from "../fleet";
 import { bytes } from "../format";
@@ -16,7 +17,7 @@ import { LabelsDialog } from "./server/labels_dialog";
 import { LossSection } from "./server/loss";
 import { MemorySection } from "./server/memory";
 import { NetworkSection } from "./server/network";
-import type { Source } from "./server/source";
+import { iso, type Source } from "./server/source";
 
 const POINTS_WIDE = 480;
 const POINTS_NARROW = 240;
@@ -142,51 +143,51 @@ export function ServerView({ name, query: asked }: Props) {
   );
 }
 
-  function Happened({ timeline: given }: { readonly timeline: Timeline | undefined }) {
+function Happened({ timeline: given }: { readonly timeline: Timeline | undefined }) {
   const { t, f } = usePage();
-    if (!given || given.alerts.length + given.marks.length === 0) return null;
-    const lines = [
-      ...given.alerts.map((band) => ({
-        time: band.from,
-        what: (
-          <>
-            <State state={band.severity ?? "warning"} />{" "}
-            <a href={href(["alerts", String(band.alert_id)])}>
-              {ruleText(t, band.rule)} {labelsText(band.labels)}
-            </a>{" "}
-            <span class="muted">
-              {band.to === null
-                ? t("server.goes_on")
-                : f.duration(seconds(band.to) - seconds(band.from))}
-            </span>
-          </>
-        ),
-      })),
-      ...given.marks.map((mark) => ({
-        time: mark.time,
-        what: (
-          <>
-            ▾ {named(t, "event", mark.kind)} <span class="muted">{detail(mark.detail)}</span>
-          </>
-        ),
-      })),
-    ].sort((a, b) => (a.time < b.time ? 1 : -1));
-    return (
-      <details class="card happened">
-        <summary>
-          {t("server.happened")} <span class="muted">{lines.length}</span>
-        </summary>
-        <ul>
-          {lines.map((line, index) => (
-            <li key={`${line.time}${index}`}>
-              <time dateTime={line.time}>{f.dateTime(line.time)}</time>
-              <span>{line.what}</span>
-            </li>
-          ))}
-        </ul>
-      </details>
-    );
-  }
+  if (!given || given.alerts.length + given.marks.length === 0) return null;
+  const lines = [
+    ...given.alerts.map((band) => ({
+      time: band.from,
+      what: (
+        <>
+          <State state={band.severity ?? "warning"} />{" "}
+          <a href={href(["alerts", String(band.alert_id)])}>
+            {ruleText(t, band.rule)} {labelsText(band.labels)}
+          </a>{" "}
+          <span class="muted">
+            {band.to === null
+              ? t("server.goes_on")
+              : f.duration(seconds(band.to) - seconds(band.from))}
+          </span>
+        </>
+      ),
+    })),
+    ...given.marks.map((mark) => ({
+      time: mark.time,
+      what: (
+        <>
+          ▾ {named(t, "event", mark.kind)} <span class="muted">{detail(mark.detail)}</span>
+        </>
+      ),
+    })),
+  ].sort((a, b) => (a.time < b.time ? 1 : -1));
+  return (
+    <details class="card happened">
+      <summary>
+        {t("server.happened")} <span class="muted">{lines.length}</span>
+      </summary>
+      <ul>
+        {lines.map((line, index) => (
+          <li key={`${line.time}${index}`}>
+            <time dateTime={line.time}>{f.dateTime(line.time)}</time>
+            <span>{line.what}</span>
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}
 
 function detail(values: Readonly<Record<string, unknown>>): string {
   return Object.entries(values)
@@ -263,10 +264,6 @@ function Head({ name, path, facts, onLabelled }: HeadProps) {
   );
 }
 
-export function iso(atSeconds: number): string {
-  return new Date(Math.floor(atSeconds) * 1000).toISOString();
-}
-
-export function seconds(moment: string): number {
+function seconds(moment: string): number {
   return new Date(moment).getTime() / 1000;
 }

@@ -1,6 +1,7 @@
 // Why an alert fired: the rule in words, what it looked at, what is to blame, who was told.
 import { useMemo, useState } from "preact/hooks";
-import { Chart, type Period, type View } from "../../charts/chart";
+import { Chart, type View } from "../../charts/chart";
+import type { Period } from "../../charts/plot";
 import { usePage } from "../../context";
 import type { Alert } from "../../fleet";
 import { amount, unitOf } from "../../format";

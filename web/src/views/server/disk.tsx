@@ -1,55 +1,31 @@
-import { useMemo } from "preact/hooks";
-import { Chart, type View } from "../../charts/chart";
-import { column, type History, type Line } from "../../charts/data";
+import type { View } from "../../charts/chart";
 import { DiskGauge, type Disk } from "../../charts/gauge";
 import { usePage } from "../../context";
 import { useAsked } from "../../http";
-import type { Key, Translate } from "../../texts/texts";
+import { FamilyChart, lineForEach } from "./family_chart";
 import { useHistory, useViewOf, type Source } from "./source";
 
 const DISKS_EVERY_MS = 60_000;
 
-interface Kind {
-  readonly title: Key;
-  readonly unit: string;
-  readonly columns: readonly (readonly [Key | null, string])[];
-}
-
-const KINDS: readonly Kind[] = [
+const USED = lineForEach("mount", [null, "used_percent"]);
+const KINDS = [
   {
     title: "disk.throughput",
     unit: "bytes_per_s",
-    columns: [
+    lines: lineForEach(
+      "device",
       ["disk.read", "read_bytes_per_s"],
       ["disk.write", "write_bytes_per_s"],
-    ],
+    ),
   },
   {
     title: "disk.iops",
     unit: "per_s",
-    columns: [
-      ["disk.read", "reads_per_s"],
-      ["disk.write", "writes_per_s"],
-    ],
+    lines: lineForEach("device", ["disk.read", "reads_per_s"], ["disk.write", "writes_per_s"]),
   },
-  { title: "disk.await", unit: "ms", columns: [[null, "await_ms"]] },
-  { title: "disk.queue", unit: "1", columns: [[null, "queue_length"]] },
-];
-
-export function perThing(
-  history: History,
-  label: string,
-  columns: Kind["columns"],
-  t: Translate,
-): Line[] {
-  return history.series.flatMap((part) =>
-    columns.map(([key, name]) => ({
-      label: [part.labels[label], key && t(key)].filter(Boolean).join(" "),
-      values: column(part, name),
-    })),
-  );
-}
-
+  { title: "disk.await", unit: "ms", lines: lineForEach("device", [null, "await_ms"]) },
+  { title: "disk.queue", unit: "1", lines: lineForEach("device", [null, "queue_length"]) },
+] as const;
 const SPACE = ["disk_usage"];
 const TRAFFIC = ["disk_io"];
 
@@ -59,20 +35,7 @@ export function DiskSection({ view: whole, source }: { readonly view: View; read
   const { t } = usePage();
   const disks = useAsked<{ disks: readonly Disk[] }>(`${source.path}/disks`, DISKS_EVERY_MS);
   const io = useHistory(source, "disk_io");
-  const usage = useHistory(source, "disk_usage", { compare: false }).now;
-  const shown = useMemo(
-    () =>
-      KINDS.map((kind) => ({
-        kind,
-        lines: perThing(io.now, "device", kind.columns, t),
-        before: io.before && {
-          times: io.before.times,
-          lines: perThing(io.before, "device", kind.columns, t),
-        },
-      })),
-    [io.now, io.before, t],
-  );
-  const used = useMemo(() => perThing(usage, "mount", [[null, "used_percent"]], t), [usage, t]);
+  const usage = useHistory(source, "disk_usage");
   return (
     <section class="card family" aria-labelledby="disks">
       <h2 id="disks">{t("disk.title")}</h2>
@@ -82,24 +45,16 @@ export function DiskSection({ view: whole, source }: { readonly view: View; read
         ))}
       </ul>
       <div class="charts">
-        <Chart
-          title={t("disk.usage")}
+        <FamilyChart
+          title="disk.usage"
           unit="percent"
           top={100}
           view={spaceView}
-          times={usage.times}
-          lines={used}
+          read={usage}
+          lines={USED}
         />
-        {shown.map(({ kind, lines, before }) => (
-          <Chart
-            key={kind.title}
-            title={t(kind.title)}
-            unit={kind.unit}
-            view={view}
-            times={io.now.times}
-            lines={lines}
-            before={before}
-          />
+        {KINDS.map((kind) => (
+          <FamilyChart key={kind.title} {...kind} view={view} read={io} />
         ))}
       </div>
     </section>

@@ -1,5 +1,5 @@
 // What is missing of this server's samples, and why: nothing is lost in silence.
-import type { Period } from "../../charts/chart";
+import type { Period } from "../../charts/plot";
 import { usePage } from "../../context";
 import { query, useAsked } from "../../http";
 import { named } from "../../texts/texts";

@@ -1,15 +1,13 @@
-import { useMemo } from "preact/hooks";
-import { Chart, type View } from "../../charts/chart";
-import { column, combine, extent, type History, type Line } from "../../charts/data";
+import type { View } from "../../charts/chart";
+import { column, combine, extent } from "../../charts/data";
 import { usePage } from "../../context";
-import type { Translate } from "../../texts/texts";
+import { FamilyChart, lineFor, type Lines } from "./family_chart";
 import { Processes } from "./processes";
 import { useHistory, useViewOf, type Source } from "./source";
 
 // "Used" as the kernel's neighbours count it overlaps with the caches: the first band is what is
 // left of the total beside them, so that the four make up the whole.
-function stackOf(history: History, t: Translate): Line[] {
-  const part = history.series[0];
+const STACK: Lines = ({ series: [part] }, t) => {
   const [total, free, buffers, cached] = (
     ["total_bytes", "free_bytes", "buffers_bytes", "cached_bytes"] as const
   ).map((name) => column(part, name));
@@ -23,65 +21,37 @@ function stackOf(history: History, t: Translate): Line[] {
     { label: t("memory.cached"), values: cached ?? [], colour: "#3f9e6b" },
     { label: t("memory.free"), values: free ?? [], colour: "#aab4bd" },
   ];
-}
-
-function linesOf(history: History, names: readonly (readonly [string, string])[]): Line[] {
-  return names.map(([label, name]) => ({ label, values: column(history.series[0], name) }));
-}
-
+};
+const PROGRAMS = 1; // all four together are the total, which tells nothing of the period before
+const SWAP = lineFor(["memory.swap_used", "swap_used_bytes"], ["memory.swap_total", "swap_total_bytes"]);
+const FAULTS = lineFor(
+  ["memory.page_faults", "page_faults_per_s"],
+  ["memory.major_faults", "major_page_faults_per_s"],
+);
 const TABLES = ["memory"];
 
 export function MemorySection({ view: whole, source }: { readonly view: View; readonly source: Source }) {
   const view = useViewOf(whole, TABLES);
   const { t } = usePage();
-  const memory = useHistory(source, "memory");
-  const shown = useMemo(() => {
-    const make = (history: History) => ({
-      stack: stackOf(history, t),
-      swap: linesOf(history, [
-        [t("memory.swap_used"), "swap_used_bytes"],
-        [t("memory.swap_total"), "swap_total_bytes"],
-      ]),
-      faults: linesOf(history, [
-        [t("memory.page_faults"), "page_faults_per_s"],
-        [t("memory.major_faults"), "major_page_faults_per_s"],
-      ]),
-    });
-    return { now: make(memory.now), before: memory.before && make(memory.before) };
-  }, [memory.now, memory.before, t]);
-  const before = (lines: Line[] | undefined) =>
-    lines && memory.before && { times: memory.before.times, lines };
-  const total = extent(column(memory.now.series[0], "total_bytes"))?.[1];
+  const read = useHistory(source, "memory");
+  const total = extent(column(read.now?.series[0], "total_bytes"))?.[1];
+  const shared = { view, read };
   return (
     <section class="card family" aria-labelledby="memory">
       <h2 id="memory">{t("metric.memory")}</h2>
       <div class="charts">
-        <Chart
-          title={t("memory.usage")}
+        <FamilyChart
+          {...shared}
+          title="memory.usage"
           unit="bytes"
           top={total}
-          view={view}
-          times={memory.now.times}
-          lines={shown.now.stack}
+          lines={STACK}
+          beforeUpTo={PROGRAMS}
           stacked
         />
         <Processes source={source} by="memory" />
-        <Chart
-          title={t("memory.swap")}
-          unit="bytes"
-          view={view}
-          times={memory.now.times}
-          lines={shown.now.swap}
-          before={before(shown.before?.swap)}
-        />
-        <Chart
-          title={t("memory.faults")}
-          unit="per_s"
-          view={view}
-          times={memory.now.times}
-          lines={shown.now.faults}
-          before={before(shown.before?.faults)}
-        />
+        <FamilyChart {...shared} title="memory.swap" unit="bytes" lines={SWAP} />
+        <FamilyChart {...shared} title="memory.faults" unit="per_s" lines={FAULTS} />
       </div>
     </section>
   );

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { usePage } from "../../context";
 import { bytes, percent } from "../../format";
 import { query, useAsked } from "../../http";
-import type { Source } from "./source";
+import { iso, type Source } from "./source";
 
 interface Process {
   readonly pid: number | null;
@@ -21,7 +21,6 @@ export function Processes({ source, by }: { readonly source: Source; readonly by
   const { t } = usePage();
   const { from, to } = source.period;
   const [over, setOver] = useState(false);
-  const iso = (seconds: number) => new Date(Math.floor(seconds) * 1000).toISOString();
   const recent = Date.now() / 1000 - to < RECENT_S;
   const when = over
     ? { from: iso(from), to: iso(to) }
@@ -31,7 +30,7 @@ export function Processes({ source, by }: { readonly source: Source; readonly by
   const asked = useAsked<{ processes: readonly Process[] }>(
     `${source.path}/processes?${query({ by, ...when })}`,
   );
-  const found = asked.data?.processes ?? [];
+  const found = asked.data?.processes;
   const title = t(by === "cpu" ? "process.by_cpu" : "process.by_memory");
   return (
     <section class="processes" aria-label={title}>
@@ -48,9 +47,8 @@ export function Processes({ source, by }: { readonly source: Source; readonly by
           </select>
         </label>
       </div>
-      {found.length === 0 ? (
-        <p class="nothing-here">{t("chart.none")}</p>
-      ) : (
+      {found?.length === 0 && <p class="nothing-here">{t("chart.none")}</p>}
+      {found && found.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label={title}>
           <table class="small">
             <thead>

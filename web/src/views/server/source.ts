@@ -1,7 +1,8 @@
 // Where the charts of a server come from: one question for each family, one more to compare.
 import { useMemo } from "preact/hooks";
-import type { Period, View } from "../../charts/chart";
+import type { View } from "../../charts/chart";
 import { bandsOf, type History } from "../../charts/data";
+import type { Period } from "../../charts/plot";
 import { query, useAsked } from "../../http";
 
 export interface Source {
@@ -11,9 +12,7 @@ export interface Source {
   readonly comparing: boolean;
 }
 
-const NOTHING: History = { family: "", tier: "", step_s: null, times: [], series: [] };
-
-function iso(seconds: number): string {
+export function iso(seconds: number): string {
   return new Date(Math.floor(seconds) * 1000).toISOString();
 }
 
@@ -23,21 +22,17 @@ function url({ path, points }: Source, family: string, period: Period): string {
 }
 
 export interface Read {
-  readonly now: History;
+  readonly now: History | undefined; // undefined: not there yet
   readonly before: History | undefined;
 }
 
 export function useHistory(source: Source, family: string, { compare = true } = {}): Read {
   const { from, to } = source.period;
   const earlier = { from: from - (to - from), to: from };
+  const comparing = source.comparing && compare;
   const now = useAsked<History>(url(source, family, source.period));
-  const before = useAsked<History>(
-    source.comparing && compare ? url(source, family, earlier) : null,
-  );
-  return {
-    now: now.data ?? NOTHING,
-    before: source.comparing && compare ? before.data : undefined,
-  };
+  const before = useAsked<History>(comparing ? url(source, family, earlier) : null);
+  return { now: now.data, before: comparing ? before.data : undefined };
 }
 
 // The same view with the alerts of these tables only.
