@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access, bodies, problems, rules
+from api import access, answers, bodies, problems, rules
 from hostpulse import errors
 from storage import config_fields, config_scopes, configs, database, server_configs
 
@@ -42,6 +42,14 @@ def router(services: Services) -> APIRouter:
                 "fields": [_field(each) for each in config_fields.FIELDS.values()],
             }
         )
+
+    async def get_servers(request: Request) -> Response:
+        """Return what each server is to run and what it answered, by name."""
+        access.require_reader(request)
+        async with pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
+            found = await server_configs.states(connection)
+        shown = [server_configs.shown(each) for each in found]
+        return answers.respond(request, {"servers": shown})
 
     async def get_server_config(request: Request, name: str) -> Response:
         """Return what a server is to run, where each field comes from, and what it answered."""
@@ -113,6 +121,7 @@ def router(services: Services) -> APIRouter:
         return JSONResponse(configs.shown(made))
 
     routes.add_api_route("/api/v1/config", get_config)
+    routes.add_api_route("/api/v1/config/servers", get_servers)
     routes.add_api_route("/api/v1/servers/{name:path}/config", get_server_config)
     routes.add_api_route("/api/v1/config/{scope:path}/history", get_history)
     routes.add_api_route("/api/v1/config/{scope:path}/rollback", rollback, methods=["POST"])

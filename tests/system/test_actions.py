@@ -100,6 +100,51 @@ def test_rule_is_edited_switched_off_and_what_is_wrong_is_said(browser, own):
     assert load["enabled"] is False
 
 
+def test_rule_is_made_with_everything_that_a_rule_can_say(browser, own):
+    async def add_channels(connection):
+        await connection.execute(
+            "INSERT INTO channel (name, kind, config) VALUES"
+            " ('ops', 'email', '{\"to\": [\"a@example.org\"]}'),"
+            " ('pager', 'email', '{\"to\": [\"b@example.org\"]}')"
+        )
+
+    async def read(connection):
+        row = await connection.fetchrow("SELECT * FROM alert_rule WHERE name = 'root_disk'")
+        await connection.execute("DELETE FROM channel")
+        return row
+
+    own.run(add_channels)
+    page = browser.open(own, "rules")
+    page.get_by_role("link", name="New rule").click()
+
+    page.get_by_label("Name", exact=True).fill("root_disk")
+    page.get_by_label("Metric").fill("disk.nonsense")
+    page.get_by_label("Warning at").fill("80")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("alert").filter(has_text="metric").wait_for()
+    browser.complaints.clear()  # the refusal, 422
+    page.get_by_label("Metric").fill("disk.used_percent")
+    page.get_by_label("Labels of the servers").fill("env=prod\nrole=web")
+    page.get_by_label("Labels of the series").fill("mount=/, /var")
+    page.get_by_role("group", name="Channels; none").get_by_label("ops").check()
+    page.get_by_role("group", name="Channels to").get_by_label("pager").check()
+    page.get_by_label("Escalate when").fill("1800")
+    page.get_by_label("One message for each").select_option("server")
+    page.get_by_label("Notes").fill("runbook: https://example.org/disk")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="root disk").wait_for()
+    page.get_by_role("heading", name="Test against history").wait_for()
+
+    assert page.get_by_label("Labels of the series").input_value() == "mount=/, /var"
+    row = own.run(read)
+    assert (row["metric"], row["group_by"]) == ("disk_usage.used_percent", "server")
+    assert row["server_selector"] == {"labels": {"env": "prod", "role": "web"}}
+    assert row["label_filter"] == {"mount": ["/", "/var"]}
+    assert (row["channels"], row["escalate_channels"]) == (["ops"], ["pager"])
+    assert row["escalate_after_s"] == 1800
+    assert row["annotations"] == {"runbook": "https://example.org/disk"}
+
+
 def test_key_signs_in_and_out(browser, small):
     page = browser.open(small, signed_in=False)
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from storage import enrollments, keys
-from tests.system.browser import until_true
 
 HOOK = "https://discord.com/api/webhooks/1/s3cr3t-of-the-channel"
 AGENT = "pushed-01"
@@ -64,12 +63,8 @@ def test_rule_is_tested_against_history(browser, small):
 
 def test_config_is_pushed_to_an_agent_which_runs_it(browser, own, agent):
     page = browser.open(own, "settings/config")
-    who = page.get_by_role("combobox", name="Server", exact=True)
-    until_true(
-        page, "name => [...document.querySelectorAll('option')].some(e => e.text === name)", AGENT
-    )
-    who.select_option(AGENT)
-    page.get_by_text("nothing set").last.wait_for()
+    row = page.get_by_role("row").filter(has_text=AGENT)
+    row.get_by_text("nothing set").wait_for()
 
     page.get_by_role("button", name="Set a scope").click()
     dialog = page.get_by_role("dialog")
@@ -85,11 +80,14 @@ def test_config_is_pushed_to_an_agent_which_runs_it(browser, own, agent):
     dialog.wait_for(state="detached")
 
     page.get_by_text("fewer of them").wait_for()
-    line = page.locator("p", has_text="wanted: revision")
-    line.get_by_text("applied", exact=True).wait_for()
-    wanted, runs = re.findall(r"revision (\d+)", line.inner_text())
-    assert wanted == runs
-    assert page.locator("li", has_text="process_top_n = 3").last.is_visible()
+    row.get_by_text("applied", exact=True).wait_for()
+    cells = row.locator("td").all_inner_texts()
+    assert cells[2] == cells[3]
+    wanted = int(cells[2])
+    page.get_by_role("button", name=AGENT, exact=True).click()
+    dialog.get_by_text("process_top_n = 3").wait_for()
+    assert f"wanted: revision {wanted} · runs: revision {wanted} · applied" in dialog.inner_text()
+    dialog.get_by_role("button", name="Close").click()
 
     async def read(connection):
         return await connection.fetchrow(
@@ -97,8 +95,19 @@ def test_config_is_pushed_to_an_agent_which_runs_it(browser, own, agent):
             AGENT,
         )
 
-    row = own.run(read)
-    assert (row["result_revision"], row["applied"]) == (int(wanted), True)
+    found = own.run(read)
+    assert (found["result_revision"], found["applied"]) == (wanted, True)
+
+    page.get_by_role("button", name=f"Edit server:{AGENT}").click()
+    dialog.locator("input[name=process_top_n]").fill("5")
+    dialog.get_by_role("button", name="Push").click()
+    dialog.wait_for(state="detached")
+    page.get_by_text("process_top_n = 5").wait_for()
+    page.get_by_role("button", name=f"History of server:{AGENT}").click()
+    page.get_by_role("button", name=f"Set again what revision {wanted} said").click()
+    dialog.wait_for(state="detached")
+    page.locator("b", has_text="process_top_n = 3").wait_for()
+    row.get_by_text("applied", exact=True).wait_for()
 
 
 def test_channel_is_added_changed_and_its_secret_is_never_shown_again(browser, own):

@@ -39,6 +39,7 @@ async def test_config_is_set_read_and_taken_back_over_http(api, db_1):
 
     whole = await get(api, "/api/v1/config")
     of_server = await get(api, "/api/v1/servers/db-1/config")
+    of_all = await get(api, "/api/v1/config/servers")
     history = await get(api, "/api/v1/config/server:db-1/history")
     back = await api.client.post("/api/v1/config/server:db-1/rollback", json={"revision": 3})
 
@@ -58,6 +59,9 @@ async def test_config_is_set_read_and_taken_back_over_http(api, db_1):
         "detail": None,
         "time": None,
     }
+    assert [each["server_id"] for each in of_all["servers"]] == ["db-1", "script"]
+    assert of_all["servers"][0] == of_server
+    assert of_all["servers"][1]["agent"]["status"] == "none"
     assert [each["revision"] for each in history["revisions"]] == [4, 3]
     assert back.json()["fields"] == {"cpu_interval_s": 7}
 

@@ -110,6 +110,7 @@ ROUTES = {
     "DELETE /api/v1/channels/{name}": (ADMIN, 404),
     "POST /api/v1/channels/{name}/test": (ADMIN, 404),
     "GET /api/v1/config": (READ, 200),
+    "GET /api/v1/config/servers": (READ, 200),
     "PUT /api/v1/config/{scope:path}": (ADMIN, 422),
     "GET /api/v1/config/{scope:path}/history": (READ, 200),
     "POST /api/v1/config/{scope:path}/rollback": (ADMIN, 422),

@@ -68,7 +68,7 @@ export function CapacityView() {
         <p class="none">{t("capacity.none")}</p>
       ) : (
         <div class="scroll" tabIndex={0} role="region" aria-labelledby="capacity">
-          <table class="capacity" aria-rowcount={lines.length + 1}>
+          <table class="even" aria-rowcount={lines.length + 1}>
             <thead>
               <tr>
                 <SortHead column="name" {...head}>{t("overview.server")}</SortHead>

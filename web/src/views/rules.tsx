@@ -4,14 +4,27 @@ import { amount, unitOf } from "../format";
 import { ask } from "../http";
 import { Answer } from "../parts/asked";
 import { State } from "../parts/state";
-import { href } from "../router";
+import { go, href } from "../router";
 import { ruleText } from "../words";
-import { RuleEditor } from "./rules/editor";
+import { BLANK, RuleEditor } from "./rules/editor";
 import { bodyOf, PATH, useRules, type Rule } from "./rules/rules";
 
+const NEW = "+"; // no rule can have this name
+
 export function RulesView({ name }: { readonly name?: string | undefined }) {
-  const { t } = usePage();
+  const { t, session } = usePage();
   const asked = useRules();
+  if (name === NEW) {
+    return (
+      <RuleEditor
+        rule={BLANK}
+        onSaved={(made) => {
+          asked.again();
+          go(href(["rules", made]));
+        }}
+      />
+    );
+  }
   if (name !== undefined) {
     return (
       <Answer asked={asked}>
@@ -30,6 +43,7 @@ export function RulesView({ name }: { readonly name?: string | undefined }) {
     <section class="card" aria-labelledby="rules">
       <div class="bar">
         <h1 id="rules">{t("nav.rules")}</h1>
+        {session.is_admin && <a class="button" href={href(["rules", NEW])}>{t("rules.new")}</a>}
       </div>
       <Answer asked={asked}>
         {({ rules }) => (

@@ -22,7 +22,10 @@ export interface Rule {
   readonly escalate_after_s: number | null;
   readonly escalate_channels: readonly string[];
   readonly label_filter: Readonly<Record<string, unknown>>;
-  readonly server_selector: Readonly<Record<string, unknown>>;
+  readonly server_selector: {
+    readonly names?: readonly string[];
+    readonly labels?: Readonly<Record<string, string>>;
+  };
   readonly annotations: Readonly<Record<string, string>>;
   readonly enabled: boolean;
   readonly seeded: boolean;

@@ -1,13 +1,13 @@
 // What is pushed to agents, by scope; and who runs what.
 import { useState } from "preact/hooks";
 import { usePage } from "../../context";
-import { useFleet } from "../../fleet";
 import { useAsked } from "../../http";
 import { Answer } from "../../parts/asked";
-import { named } from "../../texts/texts";
+import { ScopeHistory } from "./config_history";
+import { WhoRunsWhat } from "./who_runs_what";
 import { ScopeDialog, type Field, type Fields } from "./config_dialog";
 
-interface Scope {
+export interface Scope {
   readonly revision: number;
   readonly scope: string;
   readonly priority: number | null;
@@ -19,21 +19,7 @@ interface Scope {
 
 interface Everything {
   readonly scopes: readonly Scope[];
-  readonly servers: Readonly<Record<string, number>>;
   readonly fields: readonly Field[];
-}
-
-interface OfServer {
-  readonly revision: number;
-  readonly fields: Readonly<
-    Record<string, { readonly value: unknown; readonly scope: string; readonly revision: number }>
-  >;
-  readonly agent: {
-    readonly revision: number;
-    readonly status: string;
-    readonly detail: string | null;
-    readonly time: string | null;
-  };
 }
 
 const EVERY_MS = 5000;
@@ -45,18 +31,12 @@ export function text(value: unknown): string {
 export function Config() {
   const { t, f, session } = usePage();
   const [editing, setEditing] = useState<Scope | "new" | null>(null);
+  const [history, setHistory] = useState<string | null>(null);
   const asked = useAsked<Everything>("/api/v1/config", EVERY_MS);
   return (
     <Answer asked={asked}>
-      {({ scopes, servers, fields }) => (
+      {({ scopes, fields }) => (
         <>
-          <p class="inset">
-            {Object.entries(servers).map(([status, count]) => (
-              <span class="badge" key={status}>
-                {named(t, "config_status", status)} {count}
-              </span>
-            ))}
-          </p>
           {scopes.length === 0 && <p class="none">{t("config.none")}</p>}
           <ul class="alerts">
             {scopes.map((scope) => (
@@ -73,13 +53,24 @@ export function Config() {
                     {scope.author} {scope.comment && `· ${scope.comment}`}
                   </span>
                 </div>
-                {session.is_admin && (
-                  <div class="actions">
-                    <button type="button" onClick={() => setEditing(scope)}>
+                <div class="actions">
+                  <button
+                    type="button"
+                    aria-label={t("config.history_of", { scope: scope.scope })}
+                    onClick={() => setHistory(scope.scope)}
+                  >
+                    {t("config.history")}
+                  </button>
+                  {session.is_admin && (
+                    <button
+                      type="button"
+                      aria-label={`${t("config.edit")} ${scope.scope}`}
+                      onClick={() => setEditing(scope)}
+                    >
                       {t("config.edit")}
                     </button>
-                  </div>
-                )}
+                  )}
+                </div>
               </li>
             ))}
           </ul>
@@ -91,6 +82,15 @@ export function Config() {
             </p>
           )}
           <WhoRunsWhat />
+          {history !== null && (
+            <ScopeHistory
+              scope={history}
+              onClose={() => {
+                setHistory(null);
+                asked.again();
+              }}
+            />
+          )}
           {editing !== null && (
             <ScopeDialog
               scope={editing === "new" ? null : editing.scope}
@@ -107,53 +107,5 @@ export function Config() {
         </>
       )}
     </Answer>
-  );
-}
-
-function WhoRunsWhat() {
-  const { t } = usePage();
-  const { fleet } = useFleet();
-  const names = (fleet?.servers ?? []).map((server) => server.name).sort();
-  const [chosen, setChosen] = useState("");
-  const name = names.includes(chosen) ? chosen : (names[0] ?? "");
-  const asked = useAsked<OfServer>(
-    name ? `/api/v1/servers/${encodeURIComponent(name)}/config` : null,
-    EVERY_MS,
-  );
-  if (!name) return null;
-  return (
-    <div class="inset">
-      <div class="inline">
-        <h2>{t("config.who")}</h2>
-        <label>
-          <span class="hidden">{t("overview.server")}</span>
-          <select value={name} onChange={(event) => setChosen(event.currentTarget.value)}>
-            {names.map((each) => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </label>
-      </div>
-      <Answer asked={asked}>
-        {({ revision, fields, agent }) => (
-          <>
-            <p>
-              {t("config.wanted", { n: revision })} · {t("config.runs", { n: agent.revision })} ·{" "}
-              <b>{named(t, "config_status", agent.status)}</b> {agent.detail ?? ""}
-            </p>
-            <ul class="plain">
-              {Object.entries(fields).map(([field, { value, scope }]) => (
-                <li key={field}>
-                  <code>
-                    {field} = {text(value)}
-                  </code>{" "}
-                  <span class="muted">{scope}</span>
-                </li>
-              ))}
-            </ul>
-          </>
-        )}
-      </Answer>
-    </div>
   );
 }
