@@ -34,7 +34,7 @@ def lively(name: str, fill: stack.Work, go_on: stack.Work, *, every_s: float = 1
     return started
 
 
-small = lively("small", seed.fill_small, seed.go_on)  # twelve servers, one with a month behind it
+small = lively("small", seed.fill_small, seed.go_on)  # twelve; one has two months behind it
 own = lively("own", seed.fill_small, seed.go_on)  # the same, which tests may change
 big = lively("big", seed.fill_big, seed.go_on_big, every_s=3.0)  # a thousand servers
 

@@ -1,4 +1,4 @@
-"""Fills databases: a small fleet with a month behind it, and a big one with half an hour.
+"""Fills databases: a small fleet with two months behind it, and a big one with half an hour.
 
 Values are waves with a little noise, made in SQL: the same at each run, but for the clock.
 """
@@ -186,7 +186,7 @@ async def go_on(connection: Connection) -> None:
 
 
 async def add_hours(connection: Connection, server_id: int) -> None:
-    """Put a month of hours into the archive, made like the hours that raw samples have."""
+    """Put two months of hours into the archive, made like the hours that raw samples have."""
     for table in RAW:
         columns = await connection.fetchval(
             "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute"
@@ -196,11 +196,20 @@ async def add_hours(connection: Connection, server_id: int) -> None:
         await connection.execute(f"""
             INSERT INTO hostpulse_internal.{table}_1h_archive (time, server_id, {columns})
             SELECT time - n * interval '1 day', server_id, {columns}
-            FROM {table}_1h CROSS JOIN generate_series(1, 31) n
+            FROM {table}_1h CROSS JOIN generate_series(1, 61) n
             WHERE server_id = {server_id}
               AND time >= date_bin('1 h', now(), 'epoch') - interval '24 h'
               AND time < date_bin('1 h', now(), 'epoch')
         """)
+    busy = ("usage_percent", "user_percent", "system_percent", "iowait_percent", "softirq_percent")
+    columns = ", ".join(f"{name} = {name} * share" for name in (*busy, "load1", "load5", "load15"))
+    await connection.execute(f"""
+        UPDATE hostpulse_internal.cpu_1h_archive a SET {columns}
+        FROM (SELECT m AS time, 0.85 + 0.25 * sin(extract(epoch FROM m) / 172800) AS share
+              FROM generate_series(now() - interval '70 days', now(), '1 h') h,
+                date_bin('1 h', h, 'epoch') m) s
+        WHERE a.server_id = {server_id} AND a.time = s.time
+    """)  # no two days are the same
     await connection.execute(f"""
         UPDATE hostpulse_internal.disk_usage_1h_archive
         SET used_percent = used_percent - extract(epoch FROM now() - time) / 86400 / 3
@@ -283,7 +292,7 @@ async def add_events(connection: Connection, server_id: int) -> None:
 
 
 async def fill_small(connection: Connection) -> None:
-    """A fleet of twelve, of which one has a month behind it."""
+    """A fleet of twelve, of which one has two months behind it."""
     ids: dict[str, int] = {}
     for host in FLEET:
         ids[host.name] = await add_host(connection, host)

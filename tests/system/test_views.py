@@ -25,6 +25,7 @@ VIEWS = {
     "alerts/silences": "Silences",
     "rules": "TIME_WAIT sockets",
     "rules/cpu_usage": "Test against history",
+    "rules/+": "New rule",
     "settings/keys": "Make a key",
     "settings/enrollments": "No machine is waiting",
     "settings/audit": "session.begin",
@@ -59,15 +60,28 @@ def overflowing(page) -> list[str]:
     )
 
 
+def cut(page) -> list[str]:
+    """Return what is cut off, and nowhere told in full."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('body *')]
+            .filter((e) => e.clientWidth > 0 && e.scrollWidth > e.clientWidth + 1
+              && getComputedStyle(e).overflowX === 'hidden'
+              && e.textContent.trim() !== '' && e.closest('.hidden, .skip, .dense thead') === null
+              && e.closest('[title]') === null && e.querySelector('[title]') === null)
+            .map((e) => e.outerHTML.slice(0, 160))"""
+    )
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("place", VIEWS)
 def test_view_is_there_and_accessible(browser, small, place, theme):
     page = browser.open(small, place, theme=theme)
 
-    page.get_by_text(VIEWS[place]).first.wait_for()
+    page.get_by_text(VIEWS[place]).locator("visible=true").first.wait_for()
 
     assert serious(page) == []
     assert overflowing(page) == []
+    assert cut(page) == []
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "ko-KR"])
@@ -80,6 +94,7 @@ def test_view_fits_on_a_phone(browser, small, place, locale):
 
     assert page.evaluate("document.documentElement.lang") == locale[:2]
     assert overflowing(page) == []
+    assert cut(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
@@ -148,6 +163,45 @@ def test_servers_are_found_filtered_and_sorted(browser, small):
     assert sorted(searched) == ["web-01", "web-02", "web-03"]
     assert sorted(labelled) == ["db-01", "db-02"]
     assert sorted(offline) == ["batch-01", "cache-01"]
+
+
+def test_history_of_alerts_is_filtered(browser, small):
+    page = browser.open(small, "alerts/history")
+    rows = page.locator("tbody tr")
+    rows.first.wait_for()
+    before = rows.count()
+
+    page.get_by_label("Server").select_option("web-01")
+    fewer = "count => (n => n > 0 && n < count)(document.querySelectorAll('tbody tr').length)"
+    until_true(page, fewer, before)
+    servers = [row.locator("td").nth(2).inner_text() for row in rows.all()]
+    page.get_by_label("Rule").select_option("CPU usage")
+    until_true(page, fewer, len(servers))
+
+    assert set(servers) == {"web-01"}
+    assert {row.locator("td").nth(3).inner_text().strip() for row in rows.all()} == {"CPU usage"}
+
+
+def test_audit_log_is_filtered_and_read_back(browser, own):
+    async def add(connection):
+        await connection.execute(
+            "INSERT INTO audit (time, actor, action, object, allowed)"
+            " SELECT now() - n * interval '1 min', 'somebody', 'key.create', n::text, true"
+            " FROM generate_series(150, 1, -1) n"
+        )
+
+    own.run(add)
+    page = browser.open(own, "settings/audit")
+    page.get_by_label("Who").fill("somebody")
+    page.get_by_label("What").fill("key")
+    page.get_by_role("button", name="Show").click()
+    rows = page.locator("tbody tr")
+    until_true(page, "() => document.querySelectorAll('tbody tr').length === 100")
+
+    assert "session.begin" not in page.locator("tbody").inner_text()
+    page.get_by_role("button", name="More").click()
+    until_true(page, "() => document.querySelectorAll('tbody tr').length === 150")
+    assert rows.last.locator("td").nth(3).inner_text() == "150"
 
 
 def test_server_page_has_every_chart_and_its_numbers(browser, small):

@@ -90,7 +90,9 @@ export function CapacityView() {
               {lines.slice(slice.first, slice.last).map((line) => (
                 <tr key={line.server_id}>
                   <td>
-                    <a href={href(["server", line.server_id], { range: "30d" })}>{line.server_id}</a>
+                    <a href={href(["server", line.server_id], { range: "30d" })} title={line.server_id}>
+                      {line.server_id}
+                    </a>
                   </td>
                   <Days left={first(line)} />
                   {KINDS.map((kind) => [

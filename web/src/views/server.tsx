@@ -17,6 +17,7 @@ import { LabelsDialog } from "./server/labels_dialog";
 import { LossSection } from "./server/loss";
 import { MemorySection } from "./server/memory";
 import { NetworkSection } from "./server/network";
+import { ProcessSection } from "./server/processes";
 import { iso, type Source } from "./server/source";
 
 const POINTS_WIDE = 480;
@@ -136,6 +137,7 @@ export function ServerView({ name, query: asked }: Props) {
       <Happened timeline={timeline.data} />
       <CpuSection view={view} source={source} />
       <MemorySection view={view} source={source} />
+      <ProcessSection source={source} />
       <DiskSection view={view} source={source} />
       <NetworkSection view={view} source={source} />
       <LossSection path={path} period={period} />

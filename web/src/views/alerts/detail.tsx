@@ -147,6 +147,7 @@ function Explanation({ alert, again }: Props) {
         <SilenceDialog
           rule={alert.rule}
           server={alert.server_id}
+          labels={alert.labels}
           onClose={() => setSilencing(false)}
         />
       )}

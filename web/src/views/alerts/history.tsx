@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { usePage } from "../../context";
+import { useFleet } from "../../fleet";
 import { amount, unitOf } from "../../format";
 import { ask, query, useAsked } from "../../http";
 import { Answer } from "../../parts/asked";
@@ -7,7 +8,7 @@ import { State } from "../../parts/state";
 import { href } from "../../router";
 import { named } from "../../texts/texts";
 import { labelsText, ruleText } from "../../words";
-import { useMetrics } from "../rules/rules";
+import { useMetrics, useRules } from "../rules/rules";
 
 export interface Change {
   readonly id: number;
@@ -24,20 +25,65 @@ export interface Change {
 
 const PAGE = 100;
 
+type Page = { readonly changes: readonly Change[] };
+type Filter = Readonly<Partial<Record<"server" | "rule", string>>>;
+
+function path(filter: Filter, before?: number): string {
+  const values = { ...filter, limit: PAGE, ...(before ? { before } : {}) };
+  return `/api/v1/alerts/history?${query(values)}`;
+}
+
 export function AlertHistory() {
   const { t } = usePage();
+  const { fleet } = useFleet();
+  const [filter, setFilter] = useState<Filter>({});
+  const rules = useRules().data?.rules ?? [];
+  const choices = {
+    server: (fleet?.servers ?? []).map(({ name }) => [name, name] as const),
+    rule: rules.map(({ name }) => [name, ruleText(t, name)] as const),
+  };
+  return (
+    <>
+      <div class="inset inline">
+        {(["server", "rule"] as const).map((kind) => (
+          <label key={kind}>
+            {t(kind === "server" ? "overview.server" : "alerts.rule")}
+            <select
+              onChange={(event) => {
+                const { [kind]: _, ...rest } = filter;
+                const chosen = event.currentTarget.value;
+                setFilter(chosen === "" ? rest : { ...rest, [kind]: chosen });
+              }}
+            >
+              <option value="">{t("alerts.all")}</option>
+              {choices[kind].map(([name, text]) => (
+                <option key={name} value={name}>
+                  {text}
+                </option>
+              ))}
+            </select>
+          </label>
+        ))}
+      </div>
+      <Filtered key={JSON.stringify(filter)} filter={filter} />
+    </>
+  );
+}
+
+function Filtered({ filter }: { readonly filter: Filter }) {
+  const { t, say } = usePage();
   const [more, setMore] = useState<readonly Change[]>([]);
   const [done, setDone] = useState(false);
   const metricOf = useMetrics();
-  const asked = useAsked<{ changes: readonly Change[] }>(
-    `/api/v1/alerts/history?${query({ limit: PAGE })}`,
-  );
+  const asked = useAsked<Page>(path(filter));
   const readMore = async (before: number) => {
-    const next = await ask<{ changes: readonly Change[] }>(
-      `/api/v1/alerts/history?${query({ limit: PAGE, before })}`,
-    );
-    setMore([...more, ...next.changes]);
-    setDone(next.changes.length < PAGE);
+    try {
+      const next = await ask<Page>(path(filter, before));
+      setMore([...more, ...next.changes]);
+      setDone(next.changes.length < PAGE);
+    } catch (failure) {
+      say((failure as Error).message, "failed");
+    }
   };
   return (
     <Answer asked={asked}>

@@ -64,6 +64,7 @@ export function OpenAlerts() {
             <SilenceDialog
               rule={silencing.rule}
               server={silencing.server_id}
+              labels={silencing.labels}
               onClose={() => setSilencing(null)}
             />
           )}

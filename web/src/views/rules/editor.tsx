@@ -2,8 +2,9 @@
 import { useState } from "preact/hooks";
 import { usePage } from "../../context";
 import { ask, useAsked } from "../../http";
+import { writeLabels } from "../../parts/written";
 import { ruleText } from "../../words";
-import { read, SEVERITIES, writeLabels, writeTexts } from "./form";
+import { read, SEVERITIES, writeTexts } from "./form";
 import { RuleTest } from "./test";
 import { bodyOf, PATH, type Rule } from "./rules";
 

@@ -1,37 +1,13 @@
 // A rule as a person writes it in a form, and back. The gateway checks it; here it is only read.
+import { pairs, words } from "../../parts/written";
 import type { Level, Rule } from "./rules";
 
 export const SEVERITIES = ["warning", "critical"] as const;
-
-export function words(text: FormDataEntryValue | null): string[] {
-  return String(text ?? "")
-    .split(",")
-    .map((each) => each.trim())
-    .filter(Boolean);
-}
-
-// `mount=/, /var`, one label a line.
-export function writeLabels(labels: Readonly<Record<string, unknown>>): string {
-  return Object.entries(labels)
-    .map(([name, values]) => `${name}=${[values].flat().join(", ")}`)
-    .join("\n");
-}
 
 export function writeTexts(texts: Readonly<Record<string, string>>): string {
   return Object.entries(texts)
     .map(([name, text]) => `${name}: ${text}`)
     .join("\n");
-}
-
-function pairs(text: FormDataEntryValue | null, between: string): [string, string][] {
-  return String(text ?? "")
-    .split("\n")
-    .filter((line) => line.trim() !== "")
-    .map((line) => {
-      const place = line.indexOf(between);
-      const end = place < 0 ? line.length : place;
-      return [line.slice(0, end).trim(), line.slice(end + 1).trim()];
-    });
 }
 
 function number(form: FormData, name: string): number | null {

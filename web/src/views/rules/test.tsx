@@ -106,9 +106,9 @@ export function RuleTest({ rule }: { readonly rule: Rule }) {
               {report.trials.map((trial) => (
                 <tr key={trial.threshold}>
                   <td class="number">{amount(trial.threshold, unit)}</td>
-                  <td class="number">{trial.firings}</td>
-                  <td class="number">{trial.servers}</td>
-                  <td class="number">{f.duration(trial.lasted_s)}</td>
+                  <td class="number" data-name={t("rule_test.firings")}>{trial.firings}</td>
+                  <td class="number" data-name={t("overview.servers")}>{trial.servers}</td>
+                  <td class="number" data-name={t("rule_test.lasted")}>{f.duration(trial.lasted_s)}</td>
                 </tr>
               ))}
             </tbody>

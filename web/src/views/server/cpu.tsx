@@ -4,7 +4,6 @@ import { column } from "../../charts/data";
 import { HeatMap } from "../../charts/heatmap";
 import { usePage } from "../../context";
 import { FamilyChart, lineFor, type Lines } from "./family_chart";
-import { Processes } from "./processes";
 import { useHistory, useViewOf, type Source } from "./source";
 
 // The first is at the bottom of the stack.
@@ -52,7 +51,6 @@ export function CpuSection({ view: whole, source }: { readonly view: View; reado
         <FamilyChart title="cpu.usage" unit="percent" top={100} view={view} read={cpu} lines={STACK} stacked />
         <FamilyChart title="cpu.load" unit="1" view={view} read={cpu} lines={LOAD} />
         <HeatMap title={t("cpu.cores")} view={view} times={cores?.times} lines={coreLines} />
-        <Processes source={source} by="cpu" />
         {pressure.now?.series.length !== 0 && (
           <FamilyChart title="pressure.title" unit="percent" view={view} read={pressure} lines={PRESSURE} />
         )}

@@ -42,7 +42,7 @@ export function LossSection({ path, period }: { readonly path: string; readonly 
       )}
       {loss && loss.gaps.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-labelledby="loss">
-          <table>
+          <table class="dense">
             <thead>
               <tr>
                 <th scope="col">{t("loss.state")}</th>
@@ -56,9 +56,9 @@ export function LossSection({ path, period }: { readonly path: string; readonly 
               {loss.gaps.slice(0, SHOWN_MAX).map((gap, index) => (
                 <tr key={index}>
                   <td>{named(t, "loss_state", gap.state)}</td>
-                  <td>{f.dateTime(gap.from)}</td>
-                  <td>{f.dateTime(gap.to)}</td>
-                  <td class="number">{gap.batches}</td>
+                  <td data-name={t("loss.from")}>{f.dateTime(gap.from)}</td>
+                  <td data-name={t("loss.to")}>{f.dateTime(gap.to)}</td>
+                  <td class="number" data-name={t("loss.batches")}>{gap.batches}</td>
                   <td>
                     {named(t, "reason", gap.reason)} {gap.detail ?? ""}
                   </td>

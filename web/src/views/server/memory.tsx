@@ -2,7 +2,6 @@ import type { View } from "../../charts/chart";
 import { column, combine, extent } from "../../charts/data";
 import { usePage } from "../../context";
 import { FamilyChart, lineFor, type Lines } from "./family_chart";
-import { Processes } from "./processes";
 import { useHistory, useViewOf, type Source } from "./source";
 
 // "Used" as the kernel's neighbours count it overlaps with the caches: the first band is what is
@@ -49,7 +48,6 @@ export function MemorySection({ view: whole, source }: { readonly view: View; re
           beforeUpTo={PROGRAMS}
           stacked
         />
-        <Processes source={source} by="memory" />
         <FamilyChart {...shared} title="memory.swap" unit="bytes" lines={SWAP} />
         <FamilyChart {...shared} title="memory.faults" unit="per_s" lines={FAULTS} />
       </div>

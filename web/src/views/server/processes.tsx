@@ -17,7 +17,20 @@ interface Process {
 
 const RECENT_S = 90; // a range that ends so lately shows what runs now
 
-export function Processes({ source, by }: { readonly source: Source; readonly by: "cpu" | "memory" }) {
+export function ProcessSection({ source }: { readonly source: Source }) {
+  const { t } = usePage();
+  return (
+    <section class="card family" aria-labelledby="processes">
+      <h2 id="processes">{t("process.title")}</h2>
+      <div class="pair-of-tables">
+        <Processes source={source} by="cpu" />
+        <Processes source={source} by="memory" />
+      </div>
+    </section>
+  );
+}
+
+function Processes({ source, by }: { readonly source: Source; readonly by: "cpu" | "memory" }) {
   const { t } = usePage();
   const { from, to } = source.period;
   const [over, setOver] = useState(false);

@@ -1,5 +1,7 @@
+// Who did what, and what was denied: the newest first, as far back as one asks.
+import { useState } from "preact/hooks";
 import { usePage } from "../../context";
-import { query, useAsked } from "../../http";
+import { ask, query, useAsked } from "../../http";
 import { Answer } from "../../parts/asked";
 
 interface Entry {
@@ -11,46 +13,109 @@ interface Entry {
   readonly allowed: boolean;
   readonly address: string | null;
   readonly detail: Readonly<Record<string, unknown>>;
+  readonly count: number;
 }
 
-const LIMIT = 200;
+type Page = { readonly audit: readonly Entry[] };
+type Filter = Readonly<Partial<Record<"actor" | "action", string>>>;
+
+const LIMIT = 100;
+
+function path(filter: Filter, before?: number): string {
+  return `/api/v1/audit?${query({ ...filter, limit: LIMIT, ...(before ? { before } : {}) })}`;
+}
 
 export function Audit() {
-  const { t, f } = usePage();
-  const asked = useAsked<{ audit: readonly Entry[] }>(`/api/v1/audit?${query({ limit: LIMIT })}`);
+  const { t } = usePage();
+  const [filter, setFilter] = useState<Filter>({});
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const given = (["actor", "action"] as const).map(
+      (name) => [name, String(form.get(name) ?? "").trim()] as const,
+    );
+    setFilter(Object.fromEntries(given.filter(([, text]) => text !== "")));
+  };
+  return (
+    <>
+      <form class="inset inline" onSubmit={submit}>
+        <label>
+          {t("audit.who")}
+          <input name="actor" placeholder="key 3f9a02c4" />
+        </label>
+        <label>
+          {t("audit.what")}
+          <input name="action" placeholder="key.create, rule" />
+        </label>
+        <button type="submit">{t("audit.filter")}</button>
+      </form>
+      <Entries key={JSON.stringify(filter)} filter={filter} />
+    </>
+  );
+}
+
+function Entries({ filter }: { readonly filter: Filter }) {
+  const { t, f, say } = usePage();
+  const asked = useAsked<Page>(path(filter));
+  const [more, setMore] = useState<readonly Entry[]>([]);
+  const [done, setDone] = useState(false);
+  const readMore = async (before: number) => {
+    try {
+      const { audit } = await ask<Page>(path(filter, before));
+      setMore([...more, ...audit]);
+      setDone(audit.length < LIMIT);
+    } catch (failure) {
+      say((failure as Error).message, "failed");
+    }
+  };
   return (
     <Answer asked={asked}>
-      {({ audit }) => (
-        <div class="scroll" tabIndex={0} role="region" aria-label={t("settings.audit")}>
-          <table class="dense">
-            <thead>
-              <tr>
-                <th scope="col">{t("audit.time")}</th>
-                <th scope="col">{t("audit.who")}</th>
-                <th scope="col">{t("audit.what")}</th>
-                <th scope="col">{t("audit.to")}</th>
-                <th scope="col">{t("audit.from")}</th>
-                <th scope="col">{t("audit.detail")}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {audit.map((entry) => (
-                <tr key={entry.id}>
-                  <td>{f.dateTime(entry.time)}</td>
-                  <td>{entry.actor}</td>
-                  <td class={entry.allowed ? "" : "soon"}>
-                    {entry.action}
-                    {!entry.allowed && ` (${t("audit.denied")})`}
-                  </td>
-                  <td>{entry.object ?? ""}</td>
-                  <td>{entry.address ?? ""}</td>
-                  <td class="muted">{shown(entry.detail)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {({ audit }) => {
+        const all = [...audit, ...more];
+        const last = all[all.length - 1];
+        if (last === undefined) return <p class="none">{t("audit.none")}</p>;
+        return (
+          <>
+            <div class="scroll" tabIndex={0} role="region" aria-label={t("settings.audit")}>
+              <table class="dense">
+                <thead>
+                  <tr>
+                    <th scope="col">{t("audit.time")}</th>
+                    <th scope="col">{t("audit.who")}</th>
+                    <th scope="col">{t("audit.what")}</th>
+                    <th scope="col">{t("audit.to")}</th>
+                    <th scope="col">{t("audit.from")}</th>
+                    <th scope="col">{t("audit.detail")}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {all.map((entry) => (
+                    <tr key={entry.id}>
+                      <td>{f.dateTime(entry.time)}</td>
+                      <td>{entry.actor}</td>
+                      <td class={entry.allowed ? "" : "soon"}>
+                        {entry.action}
+                        {!entry.allowed && ` (${t("audit.denied")})`}
+                        {entry.count > 1 && ` × ${entry.count}`}
+                      </td>
+                      <td>{entry.object ?? ""}</td>
+                      <td>{entry.address ?? ""}</td>
+                      <td class="muted">{shown(entry.detail)}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+            {audit.length === LIMIT && !done && (
+              <p class="inset">
+                <button type="button" onClick={() => void readMore(last.id)}>
+                  {t("alerts.more")}
+                </button>
+              </p>
+            )}
+          </>
+        );
+      }}
     </Answer>
   );
 }

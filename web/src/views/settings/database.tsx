@@ -64,14 +64,16 @@ export function Database() {
               <tbody>
                 {status.sizes.map((size) => (
                   <tr key={size.relation}>
-                    <td>{size.relation}</td>
-                    <td class="number">{count(size.rows)}</td>
-                    <td class="number">{bytes(size.total_bytes)}</td>
-                    <td class="number">{size.chunks}</td>
-                    <td class="number">
+                    <td>
+                      <b>{size.relation}</b>
+                    </td>
+                    <td class="number" data-name={t("database.rows")}>{count(size.rows)}</td>
+                    <td class="number" data-name={t("database.size")}>{bytes(size.total_bytes)}</td>
+                    <td class="number" data-name={t("database.chunks")}>{size.chunks}</td>
+                    <td class="number" data-name={t("database.compression")}>
                       {size.compression_ratio === null ? "–" : size.compression_ratio.toFixed(1)}
                     </td>
-                    <td>{f.dateTime(size.begin)}</td>
+                    <td data-name={t("database.since")}>{f.dateTime(size.begin)}</td>
                   </tr>
                 ))}
               </tbody>

@@ -84,7 +84,7 @@ export function Keys() {
                     <td>{key.role}</td>
                     <td>{key.server_names.join(", ")}</td>
                     <td>{key.note ?? ""}</td>
-                    <td>{f.ago(key.last_used_at)}</td>
+                    <td data-name={t("keys.last_used")}>{f.ago(key.last_used_at)}</td>
                     <td>{stateOf(key)}</td>
                     <td class="actions">
                       {!key.revoked_at && (

@@ -144,7 +144,12 @@ function Servers({ servers, order, onSort, onChoose }: Props) {
           {sorted.slice(first, last).map(({ server_id, revision, agent }) => (
             <tr key={server_id}>
               <td>
-                <button type="button" class="as-link" onClick={() => onChoose(server_id)}>
+                <button
+                  type="button"
+                  class="as-link"
+                  title={server_id}
+                  onClick={() => onChoose(server_id)}
+                >
                   {server_id}
                 </button>
               </td>
