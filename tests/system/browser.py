@@ -48,6 +48,7 @@ class Browser:
         theme: str = "light",
         locale: str = "en-GB",
         signed_in: bool = True,
+        touch: bool = False,
         before: str | None = None,
         sent: list[int] | None = None,
     ) -> playwright_api.Page:
@@ -61,6 +62,7 @@ class Browser:
             locale=locale,
             timezone_id="UTC",
             reduced_motion="reduce",
+            has_touch=touch,
             base_url=stack.url,
         )
         self.contexts.append(context)

@@ -112,7 +112,9 @@ def test_rule_is_made_with_everything_that_a_rule_can_say(browser, own):
         )
 
     async def read(connection):
-        row = await connection.fetchrow("SELECT * FROM alert_rule WHERE name = 'root_disk'")
+        row = await connection.fetchrow(
+            "DELETE FROM alert_rule WHERE name = 'root_disk' RETURNING *"
+        )
         await connection.execute("DELETE FROM channel")
         return row
 

@@ -98,6 +98,27 @@ def test_view_fits_on_a_phone(browser, small, place, locale):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("place", "button"),
+    [
+        ("alerts/silences", "Add a silence"),
+        ("settings/keys", "Make a key"),
+        ("settings/channels", "Add a channel"),
+        ("settings/config", "Set a scope"),
+        ("settings/config", "web-02"),
+        ("server/web-02?range=5m", "Edit labels"),
+    ],
+)
+def test_dialog_is_accessible_and_fits_on_a_phone(browser, small, place, button, theme):
+    page = browser.open(small, place, theme=theme, size=PHONE)
+    page.get_by_role("button", name=button, exact=True).click()
+    page.get_by_role("dialog").wait_for()
+
+    assert serious(page) == []
+    assert overflowing(page) == []
+
+
 def test_pictures(browser, small):
     """What the documentation shows."""
     for name, place, options in (
@@ -278,6 +299,55 @@ def test_dragging_zooms_in_and_a_double_click_out(browser, small):
     until_true(page, "from => !location.hash.includes(from)", f"from={start}")
 
     assert end - start == pytest.approx(900, abs=30)
+
+
+def test_a_finger_zooms_sideways_and_scrolls_otherwise(browser, small):
+    page = browser.open(small, "server/web-01?range=1h", size=PHONE, touch=True)
+    page.locator(".u-over").nth(1).wait_for()
+    over = page.locator("figure.chart", has_text="CPU time").locator(".u-over")
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    client = page.context.new_cdp_session(page)
+
+    def drag(points):
+        for number, (x, y) in enumerate(points):
+            kind = "touchMove" if number else "touchStart"
+            touch = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            client.send("Input.dispatchTouchEvent", touch)
+        client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    x, y = box["x"] + box["width"] * 0.3, box["y"] + 60
+    drag([(x, y - step * 12) for step in range(10)])
+    until_true(page, "() => scrollY > 0")
+    assert "range=1h" in page.url
+    box = over.bounding_box()
+    y = box["y"] + 60
+    drag([(x + step * box["width"] * 0.05, y) for step in range(10)])
+    page.wait_for_url("**from=*")
+    start, end = (int(part.split("=")[1]) for part in page.url.split("?")[1].split("&")[:2])
+
+    assert end - start == pytest.approx(3600 * 0.45, rel=0.15)
+
+
+def test_range_moves_and_marks_say_what_they_are(browser, small):
+    page = browser.open(small, "server/web-01?range=1h")
+    page.locator(".u-over").nth(1).wait_for()
+    over = page.locator("figure.chart", has_text="CPU time").locator(".u-over")
+    box = over.bounding_box()
+    titles = set()
+    for x in range(0, int(box["width"]), 5):
+        page.mouse.move(box["x"] + x, box["y"] + 40)
+        titles.add(over.get_attribute("title"))
+    assert {"", "config applied"} < titles
+
+    page.get_by_role("button", name="Earlier").click()
+    page.wait_for_url("**from=*")
+    earlier = int(page.url.split("from=")[1].split("&")[0])
+    page.get_by_role("button", name="Later").click()
+    until_true(page, "from => !location.hash.includes(from)", f"from={earlier}")
+
+    later = int(page.url.split("from=")[1].split("&")[0])
+    assert later - earlier == pytest.approx(1800, abs=30)
 
 
 def test_all_charts_share_one_cursor(browser, small):

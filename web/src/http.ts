@@ -62,6 +62,26 @@ export interface Asked<T> {
   readonly again: () => void;
 }
 
+// Answers that are on their way together are shown together, for to lay out and paint a page costs as
+// much for one of them as for all; none waits for the slowest longer than this.
+const TOGETHER_MS = 100;
+const waiting: (() => void)[] = [];
+let outstanding = 0;
+let timer = 0;
+
+function showAll(): void {
+  clearTimeout(timer);
+  timer = 0;
+  for (const show of waiting.splice(0)) show();
+}
+
+function show(update: () => void): void {
+  outstanding -= 1;
+  waiting.push(update);
+  if (outstanding === 0) showAll();
+  else timer ||= window.setTimeout(showAll, TOGETHER_MS);
+}
+
 // Ask when the path changes, and every so often; what is there stays while the next is on its way.
 export function useAsked<T>(path: string | null, everyMs = 0): Asked<T> {
   const [state, setState] = useState<{ data?: T; error?: Failure; path: string | null }>({ path });
@@ -73,22 +93,24 @@ export function useAsked<T>(path: string | null, everyMs = 0): Asked<T> {
     if (path === null) return;
     const abort = new AbortController();
     const number = ++newest.current;
-    let timer = 0;
+    let next = 0;
     const run = async () => {
+      outstanding += 1;
       try {
         const data = await ask<T>(path, { signal: abort.signal });
-        if (number === newest.current) setState({ data, path });
+        show(() => number === newest.current && !abort.signal.aborted && setState({ data, path }));
       } catch (error) {
-        if (abort.signal.aborted) return;
         const failure = error instanceof Failure ? error : new Failure(String(error), 0);
-        setState((before) => ({ ...before, error: failure, path }));
+        show(() => {
+          if (!abort.signal.aborted) setState((before) => ({ ...before, error: failure, path }));
+        });
       }
-      if (everyMs > 0 && !abort.signal.aborted) timer = window.setTimeout(run, everyMs);
+      if (everyMs > 0 && !abort.signal.aborted) next = window.setTimeout(run, everyMs);
     };
     void run();
     return () => {
       abort.abort();
-      clearTimeout(timer);
+      clearTimeout(next);
     };
   }, [path, everyMs, round]);
   return {

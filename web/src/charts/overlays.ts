@@ -5,6 +5,7 @@ import type { Band, Mark } from "./data";
 
 const STRIP_PX = 3;
 const ALPHA = 0.1;
+const NEAR_PX = 6;
 
 export interface Overlays {
   readonly bands: readonly Band[];
@@ -20,6 +21,13 @@ function within(u: uPlot, value: number): number {
 export function overlays(read: () => Overlays): uPlot.Plugin {
   return {
     hooks: {
+      setCursor: (u) => {
+        const { left = -1 } = u.cursor;
+        const near = read().marks.filter(
+          (mark) => left >= 0 && Math.abs(u.valToPos(mark.time, "x") - left) <= NEAR_PX,
+        );
+        u.over.title = near.map((mark) => mark.text).join(", ");
+      },
       drawClear: (u) => {
         const { ctx, bbox } = u;
         ctx.save();

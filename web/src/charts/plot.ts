@@ -93,6 +93,7 @@ function made(element: HTMLElement, width: number, newest: { readonly current: G
       ...scales,
     },
     hooks: {
+      ready: [byTouch],
       setCursor: [(u) => newest.current.onCursor(u)],
       setSelect: [(u) => zoom(u, newest.current.view)],
     },
@@ -107,4 +108,35 @@ function zoom(u: uPlot, view: Zooming): void {
     view.onZoom({ from: u.posToVal(left, "x"), to: u.posToVal(left + width, "x") });
   }
   u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+}
+
+// A finger that moves sideways chooses what to zoom into, as a drag of the mouse does; one that moves
+// up or down scrolls the page (touch-action in the style sheet), and the browser says so.
+function byTouch(u: uPlot): void {
+  const { over } = u;
+  let begin: number | null = null;
+  const place = (event: PointerEvent) => {
+    const { left, width } = over.getBoundingClientRect();
+    return Math.min(width, Math.max(0, event.clientX - left));
+  };
+  const end = (isChosen: boolean) => {
+    if (begin === null) return;
+    begin = null;
+    u.setSelect(isChosen ? u.select : { left: 0, top: 0, width: 0, height: 0 }, isChosen);
+  };
+  over.addEventListener("pointerdown", (event) => {
+    if (event.pointerType === "touch") begin = place(event);
+  });
+  over.addEventListener("pointermove", (event) => {
+    if (begin === null || event.pointerType !== "touch") return;
+    const at = place(event);
+    const height = over.clientHeight;
+    u.setCursor({ left: at, top: height / 2 });
+    u.setSelect(
+      { left: Math.min(begin, at), width: Math.abs(at - begin), top: 0, height },
+      false,
+    );
+  });
+  over.addEventListener("pointerup", () => end(true));
+  over.addEventListener("pointercancel", () => end(false));
 }

@@ -79,6 +79,11 @@ export function ServerView({ name, query: asked }: Props) {
     const to = Math.min(Date.now() / 1000, period.to + span / 2);
     show({ from: String(Math.floor(to - span * 2)), to: String(Math.ceil(to)) });
   };
+  const move = (halves: number) => {
+    const span = period.to - period.from;
+    const to = Math.min(Date.now() / 1000, period.to + (halves * span) / 2);
+    show({ from: String(Math.floor(to - span)), to: String(Math.ceil(to)) });
+  };
   const compare = (on: boolean) => {
     const place =
       range.name === null
@@ -121,9 +126,22 @@ export function ServerView({ name, query: asked }: Props) {
       <Head name={name} path={path} facts={known.data} onLabelled={known.again} />
       <div class="card bar controls">
         <RangePicker range={range} onChange={show} />
-        <button type="button" onClick={zoomOut}>
-          {t("range.zoom_out")}
-        </button>
+        <span class="moves">
+          <button type="button" aria-label={t("range.earlier")} onClick={() => move(-1)}>
+            ‹
+          </button>
+          <button type="button" onClick={zoomOut}>
+            {t("range.zoom_out")}
+          </button>
+          <button
+            type="button"
+            aria-label={t("range.later")}
+            disabled={range.name !== null}
+            onClick={() => move(1)}
+          >
+            ›
+          </button>
+        </span>
         <label class="check">
           <input
             type="checkbox"
