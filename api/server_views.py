@@ -16,7 +16,7 @@ from hostpulse.clock import NS_PER_S
 from storage import database, disks, history, processes, servers, timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from collector_gateway.services import Services
     from storage.database import Connection
@@ -37,15 +37,19 @@ def router(services: Services) -> APIRouter:
     async def get_history(request: Request) -> Response:
         """Return the columns of one family in [from, to), thinned out to about `points`."""
         access.require_reader(request)
-        given = parameters(request, "family", "from", "to", "points")
+        given = parameters(request, "family", "columns", "from", "to", "points")
         family = given.get("family", "")
         if family != CORES and family not in history.FAMILIES:
             expected = f"one of {', '.join((*history.FAMILIES, CORES))}"
             raise problems.wrong_query("family", expected=expected, got=family)
+        table = history.FAMILIES["cpu" if family == CORES else family]
+        known_columns = [] if family == CORES else history.columns_of(table)
+        columns = _columns(given.get("columns"), known_columns)
         start, end = time_range(given)
         async with pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
             query = history.Query(
-                table=history.FAMILIES["cpu" if family == CORES else family],
+                table=table,
+                columns=columns,
                 server_id=await known(connection, request),
                 start=start,
                 end=end,
@@ -186,6 +190,18 @@ def show(
         name.removesuffix("_time"): times.format_time(each) if isinstance(each, datetime) else each
         for name, each in dataclasses.asdict(value).items()
     }
+
+
+def _columns(text: str | None, known: Sequence[str]) -> list[str] | None:
+    """Read which columns of a family are wanted; None for all."""
+    if text is None:
+        return None
+    columns = text.split(",")
+    for name in columns:
+        if name not in known:
+            expected = f"some of {', '.join(known)}, with commas" if known else "absent for cores"
+            raise problems.wrong_query("columns", expected=expected, got=text[:200])
+    return columns
 
 
 def _points(text: str | None) -> int:

@@ -43,7 +43,10 @@ _INTERVAL = "SELECT interval_s FROM family_interval WHERE server_id = $1 AND fam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is asked; `cores` asks for each core of `cpu` in the place of its other columns."""
+    """What is asked; `cores` asks for each core of `cpu` in the place of its other columns.
+
+    `columns` are some of `columns_of(table)`; None asks for all of them.
+    """
 
     table: Table
     server_id: int
@@ -51,6 +54,7 @@ class Query:
     end: datetime
     points: int
     cores: bool = False
+    columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ async def read(connection: Connection, query: Query, *, now: datetime) -> Answer
     interval_s = await connection.fetchval(_INTERVAL, query.server_id, query.table.name)
     interval_s = float(interval_s or DEFAULT_INTERVAL_S)
     choice = _choose(query, interval_s, now=now, kept=kept)
-    names = _columns(query)
+    names = [name for name in _columns(query) if choice.tier.has(query.table, name)]
     labels = ("core",) if query.cores else query.table.series
     rows = await connection.fetch(
         _statement(query, choice, names, labels),
@@ -110,11 +114,17 @@ def _choose(
     return tiers.choose(step_s, start=query.start, now=now, kept=kept)[0]
 
 
+def columns_of(table: Table) -> list[str]:
+    """Return the columns of a family that can be read; arrays are left out."""
+    return [column.name for column in table.values if column.sql_type != "real[]"]
+
+
 def _columns(query: Query) -> list[str]:
-    """Return the columns to read; what is a number of its own or an array is left out."""
+    """Return the columns to read."""
     if query.cores:
         return ["usage_percent"]
-    return [column.name for column in query.table.values if column.sql_type != "real[]"]
+    wanted = columns_of(query.table)
+    return wanted if query.columns is None else [name for name in wanted if name in query.columns]
 
 
 def _statement(query: Query, choice: Choice, names: Sequence[str], labels: Sequence[str]) -> str:

@@ -51,6 +51,14 @@ async def test_longer_ranges_are_thinned_out_to_what_a_chart_shows(api, server_i
     assert len(found["times"]) <= 62
 
 
+async def test_only_the_columns_that_are_named_come(api, server_id):
+    found = await ask(api, "/history", family="cpu", columns="load1,user_percent", **span(5))
+    whole = await ask(api, "/history", family="agent_health", **span(60 * 24 * 30))
+
+    assert set(found["series"][0]["columns"]) == {"load1", "user_percent"}
+    assert whole["series"] == []
+
+
 async def test_points_are_averages_of_the_samples(api, connection, server_id):
     found = await ask(api, "/history", family="cpu", points=61, **span(30))
 
@@ -96,6 +104,8 @@ async def test_each_core_is_a_series(api, server_id):
     [
         ({"family": "nothing"}, "family"),
         ({"family": "process"}, "family"),
+        ({"family": "cpu", "columns": "load1,nonsense"}, "columns"),
+        ({"family": "cores", "columns": "usage_percent"}, "columns"),
         ({"family": "cpu", "points": "5"}, "points"),
         ({"family": "cpu", "points": "99999"}, "points"),
         ({"family": "cpu", "from": "yesterday"}, "from"),

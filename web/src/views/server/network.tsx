@@ -2,7 +2,7 @@ import type { View } from "../../charts/chart";
 import { column } from "../../charts/data";
 import { usePage } from "../../context";
 import { FamilyChart, lineForEach, type Lines } from "./family_chart";
-import { useHistory, useViewOf, type Source } from "./source";
+import { COLUMNS, useHistory, useViewOf, type Source } from "./source";
 
 const TRAFFIC = lineForEach(
   "interface",
@@ -17,12 +17,8 @@ const ERRORS = lineForEach(
   ["network.in_drops", "rx_drops_per_s"],
   ["network.out_drops", "tx_drops_per_s"],
 );
-const STATES = [
-  ...["established", "time_wait", "close_wait", "listen", "syn_sent", "syn_recv", "fin_wait1"],
-  ...["fin_wait2", "last_ack", "closing"],
-];
 const CONNECTIONS: Lines = ({ series: [part] }) =>
-  STATES.map((name) => ({ label: name.toUpperCase(), values: column(part, name) }));
+  COLUMNS.tcp.map((name) => ({ label: name.toUpperCase(), values: column(part, name) }));
 const TABLES = ["network", "tcp"];
 
 export function NetworkSection({ view: whole, source }: { readonly view: View; readonly source: Source }) {
