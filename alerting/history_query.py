@@ -92,13 +92,12 @@ class _HistoryBuilder(run_query.Builder):
             run_query.DEFAULT_INTERVALS_S.get(name, run_query.DEFAULT_INTERVAL_S)
         )
         return f"""
-            SELECT s.id, s.name,
-                   coalesce(f.interval_s, CASE WHEN s.machine_id IS NULL
-                     THEN {run_query.NO_AGENT_INTERVAL_S} ELSE {default}::float8 END)::float8
-                     AS interval_s
+            SELECT s.id, s.name, i.interval_s, {run_query.former()} AS former_s,
+                   f.updated_at AS changed
             FROM server s
             LEFT JOIN family_interval f
               ON f.server_id = s.id AND f.family = {self._parameters.add(name)}
+            CROSS JOIN LATERAL (SELECT {run_query.interval(default)} AS interval_s) i
             WHERE s.id = ANY({self._live}::int[]) AND {self._selects(self._rule.selector)}
         """  # noqa: S608
 
@@ -106,7 +105,7 @@ class _HistoryBuilder(run_query.Builder):
         """The range's samples, server by server along the index."""
         parts = [self._raw()] if self._raw_from is None else [self._minutes(), self._raw()]
         return f"""
-            SELECT w.id AS server_id, w.interval_s * {run_query.GAP_INTERVALS} AS gap_s, x.*
+            SELECT w.id AS server_id, w.interval_s, w.former_s, w.changed, x.*
             FROM watched w CROSS JOIN LATERAL ({" UNION ALL ".join(parts)} OFFSET 0) x
         """  # noqa: S608
 
@@ -155,7 +154,8 @@ class _HistoryBuilder(run_query.Builder):
         well = f"({self._breaches(rule, rule.recovery, self._value)}) IS FALSE"
         return f"""
             SELECT *, {breaches},
-                   time - lag(last) OVER forth > make_interval(secs => gap_s) AS after_gap,
+                   time - lag(last) OVER forth > {run_query.gap("lag(last) OVER forth")}
+                     AS after_gap,
                    min(time) FILTER (WHERE {well}) OVER back AS well_at
             FROM sample
             WINDOW forth AS (PARTITION BY server_id{keys} ORDER BY time),

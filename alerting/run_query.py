@@ -2,7 +2,8 @@
 
 watched ─▶ hot ─▶ sample ─▶ run ─▶ rows
 
-- `watched`: each server with its interval, its clock, and which rules choose it;
+- `watched`: each server with its interval, the one before that and until when it was in force, its
+  clock, and which rules choose it;
 - `hot`: those whose newest samples breach the mildest level of a rule, or that have a live alert:
   a few index probes for each server, so that a healthy fleet costs little and returns nothing;
 - `sample`: the samples of the hot servers in the window, with the times before and after;
@@ -10,6 +11,9 @@ watched ─▶ hot ─▶ sample ─▶ run ─▶ rows
   does not breach or is NULL, (b) a sample after a gap of more than 2.5 intervals, (c) the first
   in the window. The window holds the longest `for`, one gap and the age at which data is stale,
   so (c) is old enough whenever it is chosen.
+
+An agent that is told to read more often has read less often until then: up to the change, and for
+as long as the first sample after it may take, the longer of both intervals counts.
 
 Sample times follow the agent's clock, which may be minutes off: they are compared with the database
 clock plus the server's offset. Identifiers come from the catalog only; values are parameters.
@@ -35,6 +39,7 @@ DEFAULT_INTERVAL_S = 10.0
 INTERVAL_MAX_S = 60.0
 # A server without an agent tells nobody its interval: samples up to 150 s apart count as unbroken.
 NO_AGENT_INTERVAL_S = INTERVAL_MAX_S
+CHANGE_COUNTS_S = 90_000.0  # longer than any window reaches back
 CLOCK_SPAN_S = 600.0  # agents' clocks may be 5 minutes off, HTTP takes 10 minutes ahead
 
 
@@ -93,12 +98,14 @@ class Builder:
         name = self._group.table.name
         default = add(DEFAULT_INTERVALS_S.get(name, DEFAULT_INTERVAL_S))
         return f"""
-            SELECT s.id, s.name, s.id = ANY({self._live}::int[]) AS live,
-                   coalesce(f.interval_s, CASE WHEN s.machine_id IS NULL
-                     THEN {NO_AGENT_INTERVAL_S} ELSE {default}::float8 END)::float8 AS interval_s,
+            SELECT s.id, s.name, s.id = ANY({self._live}::int[]) AS live, i.interval_s,
+                   CASE WHEN f.updated_at > now() - make_interval(secs => {CHANGE_COUNTS_S})
+                     THEN {former()} ELSE i.interval_s END AS former_s,
+                   f.updated_at + c.ahead AS changed,
                    c.ahead, now() + c.ahead AS clock, {choices}
             FROM server s
             LEFT JOIN family_interval f ON f.server_id = s.id AND f.family = {add(name)}
+            CROSS JOIN LATERAL (SELECT {interval(default)} AS interval_s) i
             CROSS JOIN LATERAL (
               SELECT make_interval(secs => CASE WHEN s.clock_is_wrong THEN 0
                        ELSE coalesce(s.clock_offset_ms, 0) / 1000 END) AS ahead
@@ -133,7 +140,7 @@ class Builder:
             WHERE {" OR ".join(["w.live", *always])} OR EXISTS (
               SELECT FROM {self._from()}
               WHERE m.server_id = w.id AND {self._time_bounds(stale_max_s)}
-                AND m.time > w.clock - {_stale("w")}
+                AND {_is_fresh("w", "m.time")}
                 AND ({breaches})
             )
         """  # noqa: S608
@@ -148,16 +155,14 @@ class Builder:
         for_s = self._group.for_max_s
         window_s = for_s + 2 * GAP_INTERVALS * INTERVAL_MAX_S + STALE_EXTRA_S
         for_parameter = self._parameters.add(for_s)
-        lookback = (
-            f"make_interval(secs => {for_parameter}::float8 + h.interval_s * {GAP_INTERVALS})"
-        )
+        lookback = f"make_interval(secs => {for_parameter}::float8 + h.former_s * {GAP_INTERVALS})"
         return f"""
-            SELECT h.id AS server_id, h.interval_s, x.*,
+            SELECT h.id AS server_id, h.interval_s, h.former_s, h.changed, x.*,
                    lag(x.time) OVER series AS before, lead(x.time) OVER series AS next
             FROM hot h CROSS JOIN LATERAL (
               SELECT {labels} m.time, {values} FROM {self._from()}
               WHERE m.server_id = h.id AND {self._time_bounds(window_s)}
-                AND m.time > h.clock - {_stale("h")} - {lookback}
+                AND m.time > h.clock - {_stale("h", "former_s")} - {lookback}
               OFFSET 0  -- a fence: by the index for each hot server, never a scan of the whole day
             ) x
             WINDOW series AS (PARTITION BY h.id{keys} ORDER BY x.time)
@@ -173,8 +178,7 @@ class Builder:
             # The greatest (time, value), so that nothing is sorted; real and float8 fit exactly.
             newest = f"max(ARRAY[extract(epoch FROM time)::float8, {alias}::float8]) {present}"
             parts.append(f"({newest})[2] AS {alias}")
-        gap = f"make_interval(secs => interval_s * {GAP_INTERVALS})"
-        parts.append(f"max(time) FILTER (WHERE time - before > {gap}) AS after_gap")
+        parts.append(f"max(time) FILTER (WHERE time - before > {gap('before')}) AS after_gap")
         parts.append("min(time) AS first")
         for i, rule in enumerate(self._group.rules):
             value = self._values[catalog.find_metric(rule.metric).column.name]
@@ -190,7 +194,7 @@ class Builder:
         wanted = ["h.live"]
         for i, rule in enumerate(self._group.rules):
             value = "r." + self._values[catalog.find_metric(rule.metric).column.name]
-            fresh = f"({value}_time IS NOT NULL AND {value}_time > h.clock - {_stale('h')})"
+            fresh = f"({value}_time IS NOT NULL AND {_is_fresh('h', f'{value}_time')})"
             recovered = self._breaches(rule, rule.recovery, value)
             parts += [
                 f"h.on{i}",
@@ -274,6 +278,37 @@ def label_expressions(group: Group) -> dict[str, str]:
     return expressions
 
 
-def _stale(server: str) -> str:
+def interval(default: str) -> str:
+    """Return the interval in force of a server `s` whose row is `f`, if it has any."""
+    return (
+        f"coalesce(f.interval_s, CASE WHEN s.machine_id IS NULL THEN {NO_AGENT_INTERVAL_S}"
+        f" ELSE {default}::float8 END)::float8"
+    )
+
+
+def former() -> str:
+    """Return the interval by which samples from before the last change are judged."""
+    return "greatest(f.former_s, i.interval_s)::float8"
+
+
+def gap(before: str) -> str:
+    """Return how long after a sample at `before` the next one may come within a run."""
+    seconds = f"CASE WHEN {before} < changed THEN former_s ELSE interval_s END"
+    return f"make_interval(secs => ({seconds}) * {GAP_INTERVALS})"
+
+
+def _stale(server: str, interval_s: str) -> str:
     """Return the age from which on a sample says nothing any more."""
-    return f"make_interval(secs => {server}.interval_s * {GAP_INTERVALS} + {STALE_EXTRA_S})"
+    return f"make_interval(secs => {server}.{interval_s} * {GAP_INTERVALS} + {STALE_EXTRA_S})"
+
+
+def _is_fresh(server: str, time: str) -> str:
+    """Return the condition that a sample says something still.
+
+    After a change of the interval the former one counts until the first sample may be expected.
+    """
+    clock, stale = f"{server}.clock", _stale(server, "interval_s")
+    return (
+        f"({time} > {clock} - {stale} OR {server}.changed > {clock} - {stale}"
+        f" AND {time} > {clock} - {_stale(server, 'former_s')})"
+    )

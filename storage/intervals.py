@@ -1,4 +1,9 @@
-"""The interval in force for each server and family: gaps and alerts are judged by it."""
+"""The interval in force for each server and family: gaps and alerts are judged by it.
+
+What came before it changed is judged by the former one as well, so that a change breaks no run
+that was going on. Of several changes within a day, which is as long as a run may be asked to last,
+the longest counts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,10 @@ INSERT INTO family_interval (server_id, family, interval_s)
 SELECT server_id, family, interval_s
 FROM unnest($1::int[], $2::text[], $3::real[]) AS i (server_id, family, interval_s)
 ON CONFLICT (server_id, family) DO UPDATE
-SET interval_s = excluded.interval_s, updated_at = now()
+SET interval_s = excluded.interval_s, updated_at = now(),
+    former_s = CASE WHEN family_interval.updated_at > now() - interval '1 day'
+                    THEN greatest(family_interval.former_s, family_interval.interval_s)
+                    ELSE family_interval.interval_s END
 WHERE family_interval.interval_s <> excluded.interval_s
 """
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from alerting import backtest, records, rules
 from alerting.history_query import Bound
 from cli.rules import rules_app
+from storage import intervals
 
 LEVELS = [
     {"severity": "warning", "threshold": 80, "for_s": 30},
@@ -251,3 +252,24 @@ async def test_a_wrong_question_is_refused(arguments, words, database, monkeypat
 
     assert done.exit_code == 2
     assert words in done.output
+
+
+async def test_the_past_before_a_change_of_the_interval_has_its_own_gaps(house):
+    rule = await cpu_rule(house)
+    server_id = await house.add_server("web", interval_s=60)
+    await intervals.keep(house.connection, [(server_id, "cpu", 5.0)])
+    await house.connection.execute(
+        "UPDATE family_interval SET updated_at = now() - interval '1 hour'"
+    )
+    for newest_ago in (4000, 2000):
+        await house.add_cpu(server_id, [(newest_ago + 60.0 * n, 99.0) for n in range(5)])
+
+    found = await backtest.find(
+        house.connection,
+        rule,
+        servers=[server_id],
+        start=house.now - timedelta(hours=2),
+        end=house.now,
+    )
+
+    assert [(house.now - each.fired_at).total_seconds() > 3600 for each in found] == [True]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from storage import intervals
+
 CPU_RULE = [{"severity": "warning", "threshold": 80, "for_s": 60}]
 
 
@@ -67,6 +69,71 @@ async def test_the_interval_in_force_counts(house, interval_s, count, state):
     await house.cycle()
 
     assert [each[2] for each in await house.alerts()] == [state]
+
+
+async def change_interval(house, server_id: int, interval_s: float, *, ago: float) -> None:
+    """Put another interval in force, and say since when."""
+    await intervals.keep(house.connection, [(server_id, "cpu", interval_s)])
+    await house.connection.execute(
+        "UPDATE family_interval SET updated_at = now() - make_interval(secs => $1)"
+        " WHERE family = 'cpu'",
+        ago,
+    )
+
+
+CHANGED = [
+    pytest.param(
+        every(5, 4, 90) + every(60, 5, 90, newest_ago=70), "firing", id="and the run goes on"
+    ),
+    pytest.param(every(60, 6, 90, newest_ago=50), "firing", id="and no sample has come since"),
+    pytest.param(
+        every(5, 4, 90) + every(60, 5, 90, newest_ago=170), "pending", id="after a gap of 150 s"
+    ),
+    pytest.param([*every(5, 4, 90), (70, 50), (130, 90)], "pending", id="in a run that is young"),
+]
+
+
+@pytest.mark.parametrize(("samples", "state"), CHANGED)
+async def test_a_shorter_interval_breaks_no_run(house, samples, state):
+    server_id = await house.add_server("web", interval_s=60)
+    await house.only("cpu_usage")
+    await house.set_rule("cpu_usage", levels=[CPU_RULE[0] | {"for_s": 240}])
+    await change_interval(house, server_id, 5, ago=16)
+    await house.add_cpu(server_id, samples)
+
+    await house.cycle()
+
+    assert [each[2] for each in await house.alerts()] == [state]
+
+
+async def test_a_shorter_interval_is_no_want_of_samples_until_the_first_is_due(house):
+    server_id = await house.add_server("web", interval_s=60)
+    await house.only("cpu_usage")
+    await house.set_rule("cpu_usage", levels=CPU_RULE, no_data="alert")
+    await house.listen_since()
+    await house.add_cpu(server_id, every(60, 3, 90, newest_ago=50))
+    await house.cycle()
+    assert [each[2] for each in await house.alerts()] == ["firing"]
+
+    await change_interval(house, server_id, 5, ago=17)
+    await house.cycle()
+    assert [each[2] for each in await house.alerts()] == ["firing"]
+
+    await change_interval(house, server_id, 5, ago=18)
+    await house.cycle()
+    assert [each[2] for each in await house.alerts()] == ["no_data"]
+
+
+async def test_gaps_after_a_change_are_judged_by_the_new_interval(house):
+    server_id = await house.add_server("web", interval_s=60)
+    await house.only("cpu_usage")
+    await house.set_rule("cpu_usage", levels=CPU_RULE)
+    await change_interval(house, server_id, 5, ago=100)
+    await house.add_cpu(server_id, every(5, 4, 90) + every(5, 12, 90, newest_ago=30))
+
+    await house.cycle()
+
+    assert [each[2] for each in await house.alerts()] == ["pending"]
 
 
 async def test_a_value_stored_as_real_does_not_exceed_its_own_threshold(house):

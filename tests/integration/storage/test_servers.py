@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage import servers
+from storage import intervals, servers
 
 
 async def test_a_server_is_made_once_and_burns_no_numbers(connection):
@@ -64,3 +64,19 @@ async def test_an_unknown_server_is_none(connection):
 async def test_a_name_that_can_not_be_shown_is_refused(connection, name):
     with pytest.raises(servers.InvalidName):
         await servers.find_or_create(connection, name, watch_offline=False)
+
+
+async def test_the_former_interval_is_the_longest_of_a_day(connection):
+    server_id = await servers.find_or_create(connection, "web-1", watch_offline=False)
+
+    async def change(interval_s: float) -> tuple[float, float | None]:
+        await intervals.keep(connection, [(server_id, "cpu", interval_s)])
+        row = await connection.fetchrow("SELECT interval_s, former_s FROM family_interval")
+        return tuple(row)
+
+    assert await change(60) == (60, None)
+    assert await change(60) == (60, None)
+    assert await change(20) == (20, 60)
+    assert await change(5) == (5, 60)
+    await connection.execute("UPDATE family_interval SET updated_at = now() - interval '25 hours'")
+    assert await change(10) == (10, 5)
