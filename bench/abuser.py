@@ -1,8 +1,9 @@
 """An abuser with an agent's key of its own, at full speed; bench.abuse runs it beside good agents.
 
-    python -m bench.abuser KIND GRPC HTTP KEY [--seconds 30]
+    python -m bench.abuser KIND GRPC HTTP KEY [--seconds 30] [--nice 10]
 
 It comes from an address of its own (127.0.0.2), as somebody else would. Prints what it got done.
+The kind `spin` sends nothing and keeps a core busy, to show what that alone does.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from storage import keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+KINDS = ("spin", "batches", "streams", "logins", "http", "all")
 SERVER = "abuser"
 NICE = 10  # a real one would not use the gateway's cores; this one takes what is left of them
+SPIN_S = 0.01  # how often one that only spins looks at the clock
 ADDRESS = ("127.0.0.2", 0)
 STREAM = "/hostpulse.v1.TelemetryService/Stream"
 SAMPLES = 1000  # the most that a batch may hold
@@ -164,6 +167,15 @@ async def ask(target: Target, end_s: float, key: Callable[[], str], what: str) -
             writer.close()
 
 
+async def spin(target: Target, end_s: float) -> None:
+    """Keep a core busy and the gateway out of it."""
+    while time.monotonic() < end_s:
+        until_s = time.monotonic() + SPIN_S
+        while time.monotonic() < until_s:
+            target.done["spins"] += 1
+        await asyncio.sleep(0)
+
+
 def own_key(target: Target) -> Callable[[], str]:
     return lambda: target.key
 
@@ -171,6 +183,8 @@ def own_key(target: Target) -> Callable[[], str]:
 def jobs(kind: str, target: Target, end_s: float) -> list[Coroutine[None, None, None]]:
     """Return what makes up one kind of abuse."""
     match kind:
+        case "spin":
+            return [spin(target, end_s)]
         case "batches":
             return [send_batches(target, end_s)]
         case "streams":
@@ -216,13 +230,14 @@ def address(text: str) -> tuple[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("batches", "streams", "logins", "http", "all"))
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("grpc", type=address)
     parser.add_argument("http", type=address)
     parser.add_argument("key")
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--nice", type=int, default=NICE)
     options = parser.parse_args()
-    os.nice(NICE)
+    os.nice(options.nice)
     target = Target(grpc=options.grpc, http=options.http, key=options.key)
     asyncio.run(run(options.kind, target, options.seconds))
 
