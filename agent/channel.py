@@ -104,10 +104,10 @@ def failure(
     text = f"{code.name}: {details or 'no details'}"
     if code in REFUSED:
         return RefusedError(text)
-    return errors.Retryable(text, after_s=_pushback_s(trailing or ()))
+    return errors.Retryable(text, after_s=pushback_s(trailing or ()))
 
 
-def _pushback_s(trailing: Trailing) -> float | None:
+def pushback_s(trailing: Trailing) -> float | None:
     """Read when to come again, as gRPC's own retries have it (proposal A6), in seconds."""
     for name, value in trailing:
         text = value if isinstance(value, str) else ""

@@ -129,7 +129,8 @@ async def enroll(
             if loop.time() >= deadline_s:
                 raise NotEnrolledError(f"not enrolled: {last}; run this again") from error
             turn += 0 if waiting else 1
-            await backoff.pause(next(ask_again if waiting else retry), stop)
+            delay_s = next(ask_again if waiting else retry)
+            await backoff.pause(backoff.honoured(delay_s, error.after_s), stop)
         else:
             return True
     return False
@@ -221,5 +222,6 @@ async def _call(connection: grpc.aio.Channel, method: str, request: bytes) -> by
         if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
             raise WaitingError(error.details() or text) from error
         if error.code() in LATER:
-            raise errors.Retryable(text) from error
+            after_s = channel.pushback_s(error.trailing_metadata() or ())
+            raise errors.Retryable(text, after_s=after_s) from error
         raise NotEnrolledError(f"not enrolled: {text}") from error

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from api import failures, limiting, page, problems
 from collector_gateway import auth, denials
-from collector_gateway.limits import Limited
+from collector_gateway.buckets import Limited
 from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
 

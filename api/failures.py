@@ -10,7 +10,7 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from api import limiting, problems
-from collector_gateway.limits import Limited
+from collector_gateway.buckets import Limited
 from hostpulse import errors
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from api import problems
-from collector_gateway.limits import Limited
+from collector_gateway.buckets import Limited
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from collector_gateway.limits import Limits
 
@@ -22,7 +22,10 @@ FREE_PATHS = frozenset({"/healthz", "/readyz"})  # a probe must not fail for oth
 
 
 class LimitAddress:
-    """ASGI middleware outside the door: counts the requests of an address."""
+    """ASGI middleware outside the door: counts the requests of an address.
+
+    Whoever is refused, here or behind, is told so a second later.
+    """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -30,12 +33,18 @@ class LimitAddress:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+
+        async def send_late(message: Message) -> None:
+            if message.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
+                await self._limits.holding.hold()
+            await send(message)
+
         if scope["type"] == "http" and scope["path"] not in FREE_PATHS:
             try:
                 self._limits.admit_request(address_of(scope))
             except Limited as error:
-                return await problems.response(too_fast(error))(scope, receive, send)
-        return await self._app(scope, receive, send)
+                return await problems.response(too_fast(error))(scope, receive, send_late)
+        return await self._app(scope, receive, send_late)
 
 
 class LimitKey:
@@ -66,7 +75,7 @@ class LimitKey:
 
 
 def address_of(scope: Scope) -> str:
-    """Return who is on the other side; a proxy on this machine may speak for another."""
+    """Return who is on the other side; a proxy that is trusted has said it of another."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 

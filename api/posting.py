@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from api import access, bodies, documents, limiting, repeats, rows, samples
 from api.cadence import Cadence
 from collector_gateway import limits
+from collector_gateway.buckets import Limited
 from hostpulse.clock import NS_PER_S
 from storage import catalog, database, intervals, mounts, requests, servers
 
@@ -83,7 +84,7 @@ def _admit(services: Services, submission: Submission) -> None:
     samples = sum(len(each) for each in submission.values.values())
     try:
         services.limits.admit_post(submission.server_name, limits.weigh(0, samples))
-    except limits.Limited as error:
+    except Limited as error:
         raise limiting.too_fast(error) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -11,10 +12,13 @@ from starlette.responses import JSONResponse, Response
 
 from api import access, bodies, limiting, problems, sessions
 from collector_gateway import denials
+from collector_gateway.logins import Attempt
 from collector_gateway.principals import Principal, Unauthenticated
 from storage import web_sessions
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from collector_gateway.services import Services
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -49,15 +53,18 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
     async def by_link(request: Request, link: str) -> str:
         """Begin a session with a link; a wrong one counts as a failed login of its address."""
         address = limiting.address_of(request.scope)
-        if services.limits is not None:
-            services.limits.check_logins(address)
-        token = await signed_in.begin_by_link(link, address=address or None)
+        async with attempt_of(address) as attempt:
+            token = await signed_in.begin_by_link(link, address=address or None)
+            if token is None:
+                attempt.fail()
         if token is None:
-            if services.limits is not None:
-                services.limits.login_failed(address)
             detail = "this link is unknown, used or older than 15 minutes"
             raise problems.Problem(HTTPStatus.GONE, detail)
         return token
+
+    def attempt_of(address: str) -> AbstractAsyncContextManager[Attempt]:
+        limits = services.limits
+        return nullcontext(Attempt()) if limits is None else limits.logins.attempt(address)
 
     async def by_key(request: Request, key: str) -> str:
         """Begin a session with a key; a wrong one counts as above."""

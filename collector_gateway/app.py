@@ -32,7 +32,7 @@ from collector_gateway.enrolling import EnrollmentService
 from collector_gateway.http_server import HttpServer
 from collector_gateway.ingest import Ingest
 from collector_gateway.lanes import BACKLOG_MAX_BATCHES
-from collector_gateway.limits import Limits
+from collector_gateway.limits import STREAMS_MAX_CONNECTION, Limits
 from collector_gateway.live import Live
 from collector_gateway.metrics import Metrics
 from collector_gateway.service import TelemetryService
@@ -58,6 +58,7 @@ GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.ping_timeout_ms", 10_000),  # keepalive_timeout_ms alone ends nothing
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # agents ping too
+    ("grpc.max_concurrent_streams", STREAMS_MAX_CONNECTION),
     ("grpc.so_reuseport", 0),  # two gateways on one port is a mistake, not a feature
 )
 DRAIN_S = 2.0
@@ -112,7 +113,7 @@ class Gateway:
                 clock=self._clock,
             )
             authenticator = Authenticator(
-                query_pool, clock=self._clock, tokens=tokens, limits=limits
+                query_pool, clock=self._clock, tokens=tokens, logins=limits.logins
             )
             denials = Denials(query_pool, clock=self._clock)
             live = Live(

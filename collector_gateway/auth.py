@@ -23,7 +23,7 @@ from storage import keys
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from collector_gateway.limits import Limits
+    from collector_gateway.logins import Logins
     from hostpulse.clock import Clock
     from storage.database import Pool
 
@@ -66,7 +66,7 @@ class Authenticator:
         pool: for queries; opened and closed by its owner.
         clock: the monotonic one ages the cache, the wall's ends expiring keys between two looks.
         tokens: of which JSON web tokens are taken; None: of none.
-        limits: how often an address may fail; None: as often as it likes.
+        logins: how often an address may fail; None: as often as it likes.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class Authenticator:
         *,
         clock: Clock,
         tokens: tokens.Tokens | None = None,
-        limits: Limits | None = None,
+        logins: Logins | None = None,
     ) -> None:
-        self._limits = limits
+        self._logins = logins
         self._pool = pool
         self._clock = clock
         self._tokens = tokens
@@ -98,15 +98,14 @@ class Authenticator:
             Limited: the address has failed too often, and the key is not known here.
             Retryable: the database can't be asked, and the key was not good lately.
         """
-        if self._limits is None:
+        if self._logins is None or (key is not None and keys.digest(key) in self._known):
             return await self._authenticate(key)
-        if key is None or keys.digest(key) not in self._known:
-            self._limits.check_logins(address)
-        try:
-            return await self._authenticate(key)
-        except Unauthenticated:
-            self._limits.login_failed(address)
-            raise
+        async with self._logins.attempt(address) as attempt:
+            try:
+                return await self._authenticate(key)
+            except Unauthenticated:
+                attempt.fail()
+                raise
 
     async def _authenticate(self, key: str | None) -> Principal:
         """Return who bears this key."""

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hostpulse import errors
 from hostpulse.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from hostpulse.clock import Clock
 
 CALLERS_MAX = 20_000  # remembered; the one that was heard from longest ago starts anew
+
+
+class Limited(errors.Retryable):
+    """Somebody goes too fast; `after_s` says when to come again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +74,9 @@ class Buckets:
         self._remember(caller, full_at_ns)
         return max(0.0, wait_ns / NS_PER_S)
 
-    def peek(self, caller: Hashable) -> float:
-        """Return in how many seconds the next token is there, and take none."""
-        return max(0.0, self._try(caller, 1.0)[0] / NS_PER_S)
+    def peek(self, caller: Hashable, amount: float = 1.0) -> float:
+        """Return in how many seconds so many tokens are there, and take none."""
+        return max(0.0, self._try(caller, amount)[0] / NS_PER_S)
 
     def _try(self, caller: Hashable, amount: float) -> tuple[float, float]:
         """Return how long to wait for the tokens, and when the bucket is full again after them."""

@@ -116,8 +116,3 @@ class Denials:
                 )
         except Exception as error:
             log.warning("denial_not_recorded", action=denial.action, error=type(error).__name__)
-
-
-def host_of(peer: str) -> str:
-    """Return a gRPC peer (`ipv4:10.0.0.9:51234`) without its port, which is new each time."""
-    return peer.rpartition(":")[0] or peer

@@ -9,10 +9,12 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from collector_gateway.addresses import host_of
 from collector_gateway.auth import AWAY
-from collector_gateway.denials import Denial, host_of
+from collector_gateway.buckets import Limited
+from collector_gateway.denials import Denial
 from collector_gateway.greeting import FACT_MAX_CHARS, MACHINE_ID_MAX_CHARS
-from collector_gateway.limits import Limited
+from collector_gateway.holding import pushback
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import enrollments
 from storage.servers import InvalidName
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from collector_gateway.denials import Denials
     from collector_gateway.limits import Limits
+    from collector_gateway.logins import Attempt
     from storage.database import Pool
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -70,19 +73,28 @@ class EnrollmentService:
         try:
             self._limits.admit_call(host_of(context.peer()))
         except Limited as error:
-            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            await self._refuse(context, error)
         return pb.GetAuthorityResponse(
             ca_certificate=await self._authority(context)
         ).SerializeToString()
 
     async def _enroll(self, data: bytes, context: Context) -> bytes:
-        """Exchange a token for a key."""
+        """Exchange a token for a key; what is no token of ours counts as a failed login."""
         address = host_of(context.peer())
         try:
             self._limits.admit_call(address)
-            self._limits.check_logins(address)
+            async with self._limits.logins.attempt(address) as attempt:
+                return await self._exchange(data, context, attempt)
         except Limited as error:
-            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            await self._refuse(context, error)
+
+    async def _refuse(self, context: Context, error: Limited) -> NoReturn:
+        """Turn away who goes too fast, and say when to come again."""
+        await self._limits.holding.hold()
+        await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), error.after_s)
+
+    async def _exchange(self, data: bytes, context: Context, attempt: Attempt) -> bytes:
+        """Look at a request and at its token."""
         try:
             request = pb.EnrollRequest.FromString(data)
         except DecodeError:
@@ -101,6 +113,7 @@ class EnrollmentService:
         except AWAY:
             await _abort(context, grpc.StatusCode.UNAVAILABLE, "the database is away")
         if isinstance(answer, enrollments.Refused):
+            attempt.fail()
             await self._deny(answer, asker, context)
         if isinstance(answer, enrollments.Pending):
             log.info("enrollment_pending", server=answer.server_name, machine=answer.fingerprint)
@@ -129,7 +142,6 @@ class EnrollmentService:
         self, refused: enrollments.Refused, asker: enrollments.Asker, context: Context
     ) -> NoReturn:
         """Record a refusal, and say why."""
-        self._limits.login_failed(host_of(context.peer()))
         token = refused.token_prefix
         await self._denials.note(
             Denial(
@@ -163,7 +175,9 @@ async def _asker(request: pb.EnrollRequest, context: Context) -> enrollments.Ask
     )
 
 
-async def _abort(context: Context, code: grpc.StatusCode, detail: str) -> NoReturn:
-    """End the call with a status."""
-    await context.abort(code, detail)
+async def _abort(
+    context: Context, code: grpc.StatusCode, detail: str, after_s: float | None = None
+) -> NoReturn:
+    """End the call with a status, and say when to come again where that is known."""
+    await context.abort(code, detail, pushback(after_s))
     raise AssertionError("abort returned")  # for the type checker: it raises

@@ -6,28 +6,24 @@ it comes back at once behind one address; they keep one abuser from starving the
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
-from collector_gateway.buckets import Buckets, Rate
-from hostpulse import errors
+from collector_gateway.addresses import network_of
+from collector_gateway.buckets import Buckets, Limited, Rate
+from collector_gateway.holding import Holding
+from collector_gateway.logins import Logins
 
 if TYPE_CHECKING:
     from hostpulse.clock import Clock
 
 BURST_S = 10.0  # how many seconds' worth of a rate may come at once
-FAILED_LOGINS = Rate(per_s=1.0, burst=60)  # of an address; beyond, only keys known here are taken
 STREAMS_OF_ADDRESS = Rate(per_s=500.0, burst=5_000)  # a fleet behind one address, all at once
 STREAMS_OF_SERVER = Rate(per_s=0.5, burst=20)  # two agents under one name, or one that flaps
 MESSAGE_MIN_BYTES = 256  # what a small message costs is not its bytes
 SAMPLE_MIN_BYTES = 32  # nor what a row costs: those of a full tick take about as much
 STREAMS_MAX = 20_000  # open at once on this gateway
-
-
-class Limited(errors.Retryable):
-    """Somebody goes too fast; `after_s` says when to come again."""
+STREAMS_MAX_CONNECTION = 1_000  # an agent has one; a proxy opens another connection
 
 
 class Limits:
@@ -43,7 +39,8 @@ class Limits:
         self._requests_of_key = Buckets(_of(requests_per_s), clock=clock)
         self._requests_of_address = Buckets(_of(4 * requests_per_s), clock=clock)
         self._bytes_of_server = Buckets(_of(server_bytes_per_s), clock=clock)
-        self._failed_logins = Buckets(FAILED_LOGINS, clock=clock)
+        self.logins = Logins(clock=clock)
+        self.holding = Holding()
         self._streams_of_address = Buckets(STREAMS_OF_ADDRESS, clock=clock)
         self._streams_of_server = Buckets(STREAMS_OF_SERVER, clock=clock)
 
@@ -79,19 +76,6 @@ class Limits:
         """
         _admit(self._streams_of_server, server_name, "streams of this server")
 
-    def check_logins(self, address: str) -> None:
-        """Let an address try a credential that is not known here.
-
-        Raises:
-            Limited: it has failed too often.
-        """
-        if (after_s := self._failed_logins.peek(network_of(address))) > 0:
-            raise Limited("too many failed logins of this address", after_s=after_s)
-
-    def login_failed(self, address: str) -> None:
-        """Count a failed login."""
-        self._failed_logins.charge(network_of(address), 1.0)
-
     def charge_message(self, server_name: str, weight_bytes: int) -> float:
         """Count a message of a server; return for how many seconds not to read on."""
         return self._bytes_of_server.charge(server_name, weight_bytes)
@@ -110,24 +94,6 @@ class Limits:
 def weigh(size_bytes: int, samples: int) -> int:
     """Return as how many bytes of a server a message counts."""
     return max(size_bytes, samples * SAMPLE_MIN_BYTES, MESSAGE_MIN_BYTES)
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one address: with IPv6, all that one customer usually has (a /64).
-
-    Args:
-        address: of HTTP, or a gRPC peer without its port (`ipv4:10.0.0.9`, `ipv6:[::1]`).
-    """
-    host = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").strip("[]")
-    try:
-        parsed = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return host
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _of(per_s: float) -> Rate:

@@ -7,7 +7,6 @@ garbage ends one stream with a clear status.
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,9 +16,12 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from collector_gateway import greeting
+from collector_gateway.addresses import host_of
 from collector_gateway.auth import bearer
-from collector_gateway.denials import Denial, host_of
-from collector_gateway.limits import STREAMS_MAX, Limited
+from collector_gateway.buckets import Limited
+from collector_gateway.denials import Denial
+from collector_gateway.holding import pushback
+from collector_gateway.limits import STREAMS_MAX
 from collector_gateway.principals import Unauthenticated
 from collector_gateway.session import Session, end_call
 from hostpulse import errors
@@ -169,10 +171,9 @@ class TelemetryService:
                 )
                 await self._denials.note(refusal.denial(peer))
             self._metrics.streams_refused.labels(code=refusal.code.name).inc()
-            if refusal.after_s is not None:
-                # As gRPC's own retries have it (proposal A6).
-                pushback = (("grpc-retry-pushback-ms", str(math.ceil(refusal.after_s * 1000))),)
-                context.set_trailing_metadata(pushback)
+            if refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                await self._limits.holding.hold()
+            context.set_trailing_metadata(pushback(refusal.after_s))
             end_call(context, refusal.code, refusal.detail)
             return
         self._sessions.add(session)

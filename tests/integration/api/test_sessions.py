@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api import app, sessions
-from collector_gateway import auth, denials, limits
+from collector_gateway import auth, denials, limits, logins
 from storage import keys, web_sessions
 
 PAGE = {"X-Hostpulse-Page": "1", "Origin": "http://gateway"}
@@ -237,7 +237,7 @@ async def limited(api, pool):
     services = dataclasses.replace(
         api.services,
         limits=given,
-        authenticator=auth.Authenticator(pool, clock=api.clock, limits=given),
+        authenticator=auth.Authenticator(pool, clock=api.clock, logins=given.logins),
         denials=denials.Denials(pool, clock=api.clock),
     )
     transport = httpx.ASGITransport(app.create(services), raise_app_exceptions=False)
@@ -253,7 +253,7 @@ async def test_who_fails_too_often_has_to_wait_for_links_and_keys(
         connection, "good", key_prefix=keys.prefix_of(api.admin_key), made_by="test"
     )
     failed = {
-        (await sign_in(limited, wrong)).status_code for _ in range(limits.FAILED_LOGINS.burst)
+        (await sign_in(limited, wrong)).status_code for _ in range(logins.FAILED_LOGINS.burst)
     }
 
     waiting = [await sign_in(limited, body) for body in ({"link": "good"}, {"key": api.admin_key})]

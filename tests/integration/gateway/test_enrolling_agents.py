@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import time
 
 import grpc
 import pytest
 
 from agent import enrolling, enrollment_file, settings
-from hostpulse import errors, logs, machines
+from collector_gateway import buckets, limits, logins
+from hostpulse import backoff, errors, logs, machines
+from hostpulse.v1 import telemetry_pb2 as pb
 from storage import enrollments, keys
 from tests.authority import Authority
 from tests.integration.gateway.conftest import running_gateway
@@ -218,6 +221,55 @@ async def test_a_token_names_the_server_where_it_is_bound_to_one(asking, token_o
     data_dir = await asking(await token_of(server="db-7"))
 
     assert json.loads((data_dir / enrollment_file.NAME).read_text())["server_name"] == "db-7"
+
+
+async def ask_raw(gateway, authority, method="Enroll", **fields):
+    credentials = grpc.ssl_channel_credentials(authority.pem)
+    address = f"127.0.0.1:{gateway.gateway.grpc_port}"
+    request = pb.EnrollRequest(machine_id="m1", server_name="a", **fields)
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        call = channel.unary_unary(f"/hostpulse.v1.EnrollmentService/{method}")(
+            request.SerializeToString()
+        )
+        return await call.code(), dict(await call.trailing_metadata())
+
+
+@pytest.fixture
+def few_tries(monkeypatch):
+    """Before the gateway starts."""
+    monkeypatch.setattr(logins, "FAILED_LOGINS", buckets.Rate(per_s=0.5, burst=3))
+    monkeypatch.setattr(limits, "STREAMS_OF_ADDRESS", buckets.Rate(per_s=1.0, burst=40))
+
+
+async def test_who_guesses_tokens_is_told_when_to_come_again_and_an_agent_waits(
+    few_tries, asking, authority, gateway, token_of, monkeypatch
+):
+    guesses = (ask_raw(gateway, authority, token=keys.generate("hpe")) for _ in range(20))
+
+    answers = await asyncio.gather(*guesses)
+
+    codes = [code for code, _ in answers]
+    told = [told for code, told in answers if code is grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert codes.count(grpc.StatusCode.PERMISSION_DENIED) == 3
+    assert len(told) == 17
+    assert all(0 < int(each["grpc-retry-pushback-ms"]) <= 2000 for each in told)
+
+    monkeypatch.setattr(
+        enrolling, "RETRY", backoff.BackoffPolicy(initial_s=0.01, maximum_s=0.01, minimum_s=0)
+    )
+    begun = time.monotonic()
+    await asking(await token_of(), patience_s=10)
+    assert time.monotonic() - begun > 0.5
+
+
+async def test_calls_of_an_address_have_a_rate(few_tries, authority, gateway):
+    answers = await asyncio.gather(
+        *(ask_raw(gateway, authority, "GetAuthority") for _ in range(45))
+    )
+
+    told = [told for code, told in answers if code is grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert 1 <= len(told) <= 5
+    assert all(0 < int(each["grpc-retry-pushback-ms"]) <= 1000 for each in told)
 
 
 @pytest.mark.parametrize("text", ["", "hpe_x", "hp_00000000_" + "a" * 43])

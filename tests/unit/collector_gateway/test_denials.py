@@ -97,11 +97,3 @@ async def test_without_the_database_an_attempt_is_denied_all_the_same(noted, tab
     await noted.note(attempt())
 
     assert table.rows == []
-
-
-@pytest.mark.parametrize(
-    ("peer", "host"),
-    [("ipv4:10.0.0.9:51234", "ipv4:10.0.0.9"), ("ipv6:%5B::1%5D:5", "ipv6:%5B::1%5D"), ("x", "x")],
-)
-def test_an_address_is_told_without_its_port(peer, host):
-    assert denials.host_of(peer) == host

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from collector_gateway.limits import FAILED_LOGINS, Limited, Limits, network_of, weigh
+from collector_gateway.buckets import Limited
+from collector_gateway.limits import Limits, weigh
 from hostpulse.clock import ManualClock
 
 
@@ -14,22 +15,6 @@ def clock():
 @pytest.fixture
 def limits(clock):
     return Limits(requests_per_s=1, server_bytes_per_s=1000, clock=clock)
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("10.0.0.9", "10.0.0.9"),
-        ("ipv4:10.0.0.9", "10.0.0.9"),
-        ("ipv6:%5B2001:db8::1%5D", "2001:db8::/64"),
-        ("2001:db8::ffff:1", "2001:db8::/64"),
-        ("::ffff:10.0.0.9", "10.0.0.9"),
-        ("unix:", "unix:"),
-        ("", ""),
-    ],
-)
-def test_what_counts_as_one_address(address, network):
-    assert network_of(address) == network
 
 
 def test_a_key_has_ten_seconds_worth_at_once_and_then_its_rate(limits, clock):
@@ -47,17 +32,6 @@ def test_an_address_may_make_more_requests_than_one_key(limits):
         limits.admit_request("10.0.0.9")
     with pytest.raises(Limited, match="this address"):
         limits.admit_request("10.0.0.9")
-
-
-def test_failed_logins_shut_an_address_out_for_a_while(limits, clock):
-    for _ in range(int(FAILED_LOGINS.burst)):
-        limits.check_logins("10.0.0.9")
-        limits.login_failed("10.0.0.9")
-    with pytest.raises(Limited, match="failed logins") as refused:
-        limits.check_logins("10.0.0.9")
-    limits.check_logins("10.0.0.8")
-    clock.advance(refused.value.after_s)
-    limits.check_logins("10.0.0.9")
 
 
 def test_a_server_that_sends_too_much_is_read_no_faster_than_its_rate(limits, clock):

@@ -37,12 +37,14 @@ from collector_gateway import (
     denials,
     flusher,
     greeting,
+    holding,
     http_server,
     ingest,
     intake,
     lanes,
     limits,
     live,
+    logins,
     service,
     tokens,
     upkeep,
@@ -114,12 +116,15 @@ STATED = {
     "header": f"| an HTTP header | {http_server.HEADER_MAX_BYTES // KIB} KiB, "
     f"{http_server.HEADER_WITHIN_S:g} s to arrive |",
     "unread answer": f"| an HTTP answer that nobody reads | {http_server.READ_WITHIN_S:g} s |",
-    "failed logins": f"| {limits.FAILED_LOGINS.per_s:g} a second, "
-    f"{limits.FAILED_LOGINS.burst:g} at once |",
+    "failed logins": f"| {logins.FAILED_LOGINS.per_s:g} a second, "
+    f"{logins.FAILED_LOGINS.burst:g} at once |",
     "opening streams": f"| {limits.STREAMS_OF_ADDRESS.per_s:g} a second an address, "
     f"{count(round(limits.STREAMS_OF_ADDRESS.burst))} at once; "
     f"{limits.STREAMS_OF_SERVER.per_s:g} a server, {limits.STREAMS_OF_SERVER.burst:g} at once |",
-    "open streams": f"| open streams | {count(limits.STREAMS_MAX)} |",
+    "open streams": f"| open streams | {count(limits.STREAMS_MAX)}; "
+    f"{count(limits.STREAMS_MAX_CONNECTION)} a connection |",
+    "turns of logins": f"the others wait for their turn, {logins.TURN_WITHIN_S:g} s at most |",
+    "held refusals": f"| held for {holding.HOLD_S:g} s, {count(holding.HELD_MAX)} at once |",
     "callers": f"| callers whose pace is remembered | {count(buckets.CALLERS_MAX)} of each kind |",
     "rhythms": f"| servers whose posts' rhythm is known | {count(cadence.SERVERS_MAX)} |",
     "keys": f"| {count(auth.REMEMBERED_MAX)} good, {count(auth.REFUSED_MAX)} refused; "
