@@ -233,7 +233,9 @@ class Gateway:
         """Serve people and scripts."""
         files = self._settings.certificate_files if self._settings.http_has_tls else None
         context = None if files is None else http_context(files)
-        server = HttpServer(self._settings.http_listen, context=context)
+        server = HttpServer(
+            self._settings.http_listen, context=context, proxies=self._settings.proxies
+        )
         self.http_port = server.port
         self.started.set()
         await server.serve(web, stop)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +16,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from collector_gateway.proxies import Proxies
 from hostpulse import errors
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 READ_WITHIN_S = 30.0  # of an answer that the other side has stopped reading
 HEADER_WITHIN_S = 10.0  # from the connection's start, and from the first byte of a later request
-ADDRESS_MAX_CONNECTIONS = 100  # of an address beyond this machine
+ADDRESS_MAX_CONNECTIONS = 100  # of an address that is no proxy of ours
+NOBODY = Proxies()
 REQUESTS_MAX = 500  # connections and requests at once
 HEADER_MAX_BYTES = 32 * 1024
 SHUTDOWN_S = 2
@@ -41,13 +42,17 @@ class HttpServer:
     Args:
         address: host:port.
         context: TLS; None is plaintext.
+        proxies: are believed for whom they ask, and hold as many connections as they like.
 
     Raises:
         ConfigError: the address can't be listened on.
     """
 
-    def __init__(self, address: str, *, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: str, *, context: ssl.SSLContext | None, proxies: Proxies = NOBODY
+    ) -> None:
         self._address = address
+        self._proxies = proxies
         self._context = context
         self._listener = _listen(address)
         self.port: int = self._listener.getsockname()[1]
@@ -57,7 +62,9 @@ class HttpServer:
         server = _Server(
             uvicorn.Config(
                 app,  # pyright: ignore[reportArgumentType]
-                http=_protocol(),
+                http=_protocol(self._proxies),
+                proxy_headers=bool(self._proxies),
+                forwarded_allow_ips=self._proxies.texts(),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -98,7 +105,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _protocol() -> type[H11Protocol]:
+def _protocol(proxies: Proxies) -> type[H11Protocol]:
     """Make the protocol of one server: its connections are counted by address."""
     open_by_host: Counter[str] = Counter()
 
@@ -112,7 +119,7 @@ def _protocol() -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
             super().connection_made(transport)
             host = self.client[0] if self.client else ""
-            if not _is_local(host):
+            if host and host not in proxies:
                 self._host = host
                 open_by_host[host] += 1
                 if open_by_host[host] > ADDRESS_MAX_CONNECTIONS:
@@ -159,13 +166,6 @@ def _protocol() -> type[H11Protocol]:
                 self._unread = None
 
     return BoundedProtocol
-
-
-def _is_local(host: str) -> bool:
-    """Whether an address is of this machine, where a proxy may speak for everybody."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return True  # a socket without addresses
 
 
 def _listen(address: str) -> socket.socket:

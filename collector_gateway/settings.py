@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from collector_gateway import proxies
 from collector_gateway.certificates import CertificateFiles
 from collector_gateway.tokens import TokenSettings
 from hostpulse.errors import ConfigError
@@ -31,6 +32,9 @@ class GatewaySettings(ServerSettings):
     )
     plaintext: Literal["loopback", "allow"] = Field(
         "loopback", description="`allow` takes agents and HTTP without TLS from elsewhere"
+    )
+    trusted_proxies: str | None = Field(
+        None, description="addresses of proxies before HTTP whose X-Forwarded headers are believed"
     )
     http_requests_per_s: float = Field(
         50.0, ge=1, le=100_000, description="of a key; ten seconds' worth may come at once"
@@ -65,6 +69,11 @@ class GatewaySettings(ServerSettings):
         if self.http_tls != "auto":
             return self.http_tls == "on"
         return self.tls_cert is not None and not self.http_listen.startswith(LOOPBACK)
+
+    @property
+    def proxies(self) -> proxies.Proxies:
+        """The proxies before HTTP that are believed."""
+        return proxies.parse(self.trusted_proxies) if self.trusted_proxies else proxies.Proxies()
 
     @property
     def exposed(self) -> list[str]:
@@ -103,6 +112,20 @@ class GatewaySettings(ServerSettings):
                 "(HOSTPULSE_PLAINTEXT=allow takes keys and data unencrypted)",
                 value=self.grpc_listen if "GRPC" in variable else self.http_listen,
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_proxies(self) -> Self:
+        """Refuse what is no network, and everybody."""
+        try:
+            _ = self.proxies
+        except ValueError as error:
+            raise ConfigError(
+                "HOSTPULSE_TRUSTED_PROXIES",
+                expectation="addresses or networks (10.0.0.0/24, no bits beyond the mask, and not "
+                "everybody) with commas",
+                value=self.trusted_proxies,
+            ) from error
         return self
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ import grpc
 import httpx
 import pytest
 
-from collector_gateway import limits
+from collector_gateway import holding, limits, logins
 from collector_gateway.buckets import Rate
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import keys
@@ -120,7 +120,7 @@ async def test_streams_that_open_too_often_are_told_when_to_come_again(harness, 
 async def test_a_known_key_passes_where_its_address_has_failed_too_often(
     database, admin_key, connection, monkeypatch
 ):
-    monkeypatch.setattr(limits, "FAILED_LOGINS", Rate(per_s=0.01, burst=3))
+    monkeypatch.setattr(logins, "FAILED_LOGINS", Rate(per_s=0.01, burst=3))
     unknown = await keys.create(connection, role=keys.Role.ADMIN, created_by="test")
     async with running_gateway(database, admin_key) as harness:
         async with harness.stream() as agent:
@@ -144,3 +144,54 @@ async def test_a_key_has_a_few_requests_at_once_and_the_others_wait(harness):
         answers = await asyncio.gather(*(client.get("/api/v1/servers") for _ in range(20)))
 
     assert {each.status_code for each in answers} == {200}
+
+
+async def test_who_is_refused_hears_it_a_second_later(slow):
+    async with http(slow, slow.admin_key) as client:
+        while (refused := await client.get("/api/v1/servers")).status_code == 200:
+            pass
+
+    assert refused.status_code == 429
+    assert refused.elapsed.total_seconds() >= holding.HOLD_S
+
+
+async def test_of_wrong_keys_at_once_no_more_pass_than_may_fail(database, admin_key, monkeypatch):
+    monkeypatch.setattr(logins, "FAILED_LOGINS", Rate(per_s=0.01, burst=5))
+    async with running_gateway(database, admin_key) as harness:
+
+        async def knock() -> grpc.StatusCode:
+            async with harness.stream(key=keys.generate()) as agent:
+                return (await agent.status())[0]
+
+        async def ask() -> int:
+            async with http(harness, keys.generate()) as client:
+                return (await client.get("/api/v1/servers")).status_code
+
+        codes = await asyncio.gather(*(knock() for _ in range(25)), *(ask() for _ in range(25)))
+
+    assert sum(each in {grpc.StatusCode.UNAUTHENTICATED, 401} for each in codes) == 5
+    assert set(codes) <= {
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        401,
+        429,
+    }
+
+
+@pytest.mark.parametrize("trusted", [None, "127.0.0.1"], ids=["nobody", "a proxy"])
+async def test_limits_count_for_the_address_behind_a_proxy_that_is_trusted(
+    database, admin_key, monkeypatch, trusted
+):
+    monkeypatch.setattr(logins, "FAILED_LOGINS", Rate(per_s=0.01, burst=2))
+    async with running_gateway(database, admin_key, trusted_proxies=trusted) as harness:
+
+        async def knock(address: str) -> int:
+            async with http(harness, keys.generate()) as client:
+                headers = {"X-Forwarded-For": address}
+                return (await client.get("/api/v1/servers", headers=headers)).status_code
+
+        spread = [await knock(f"10.0.0.{n}") for n in range(4)]
+        same = [await knock("10.0.1.1") for _ in range(3)]
+
+    assert spread == ([401] * 4 if trusted else [401, 401, 429, 429])
+    assert same == ([401, 401, 429] if trusted else [429] * 3)

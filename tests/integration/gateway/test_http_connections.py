@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
+import httpx
 import pytest
 
-from collector_gateway import http_server
+from collector_gateway import http_server, proxies
 from collector_gateway.http_server import HttpServer
 
 GREETING = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -25,16 +27,25 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 
+@contextlib.asynccontextmanager
+async def serving(app, **options):
+    server = HttpServer("127.0.0.1:0", context=None, **options)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(server.serve(app, stop))
+    async with asyncio.timeout(10):
+        while server._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0:
+            await asyncio.sleep(0.001)
+    yield server.port
+    stop.set()
+    await serving
+
+
 @pytest.fixture
 async def port(monkeypatch):
     monkeypatch.setattr(http_server, "HEADER_WITHIN_S", 0.5)
     monkeypatch.setattr(http_server, "READ_WITHIN_S", 0.5)
-    server = HttpServer("127.0.0.1:0", context=None)
-    stop = asyncio.Event()
-    serving = asyncio.create_task(server.serve(app, stop))
-    yield server.port
-    stop.set()
-    await serving
+    async with serving(app) as port:
+        yield port
 
 
 @contextlib.asynccontextmanager
@@ -95,10 +106,53 @@ async def test_a_reader_who_stops_is_not_waited_for(port):
         assert read < BIG
 
 
+async def test_a_proxy_of_ours_holds_as_many_as_it_likes(monkeypatch):
+    monkeypatch.setattr(http_server, "ADDRESS_MAX_CONNECTIONS", 3)
+    async with (
+        serving(app, proxies=proxies.parse("127.0.0.1")) as port,
+        contextlib.AsyncExitStack() as held,
+    ):
+        for _ in range(10):
+            reader, writer = await held.enter_async_context(connection(port))
+            writer.write(GREETING)
+            assert await answer(reader) == (b"HTTP/1.1 200 OK", b"xx")
+
+
+async def whose(scope, receive, send):
+    """Answer from which address a request is, and how it came."""
+    text = f"{scope['client'][0]} {scope['scheme']}".encode()
+    headers = [(b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "client"),
+    [
+        (None, "10.0.0.9", "127.0.0.1 http"),
+        ("192.168.0.1", "10.0.0.9", "127.0.0.1 http"),
+        ("127.0.0.1", "10.0.0.9", "10.0.0.9 https"),
+        ("127.0.0.0/8, ::1", "1.2.3.4, 10.0.0.9:1234", "10.0.0.9 https"),
+        ("127.0.0.1", "1.2.3.4, 10.0.0.9, 127.0.0.1", "10.0.0.9 https"),
+    ],
+)
+async def test_only_a_proxy_of_ours_is_believed_for_whom_it_asks(
+    trusted, forwarded, client, monkeypatch
+):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own; it has no say
+    trusting = {"proxies": proxies.parse(trusted)} if trusted else {}
+    async with serving(whose, **trusting) as port, httpx.AsyncClient() as browser:
+        answer = await browser.get(
+            f"http://127.0.0.1:{port}/",
+            headers={"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"},
+        )
+
+    assert answer.text == client
+
+
 async def test_one_address_holds_no_more_than_its_share(port, monkeypatch):
     monkeypatch.setattr(http_server, "ADDRESS_MAX_CONNECTIONS", 3)
     monkeypatch.setattr(http_server, "HEADER_WITHIN_S", 60)
-    monkeypatch.setattr(http_server, "_is_local", lambda _host: False)
     async with contextlib.AsyncExitStack() as held:
         for _ in range(3):
             reader, writer = await held.enter_async_context(connection(port))
