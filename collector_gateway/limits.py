@@ -23,7 +23,7 @@ STREAMS_OF_SERVER = Rate(per_s=0.5, burst=20)  # two agents under one name, or o
 MESSAGE_MIN_BYTES = 256  # what a small message costs is not its bytes
 SAMPLE_MIN_BYTES = 32  # nor what a row costs: those of a full tick take about as much
 STREAMS_MAX = 20_000  # open at once on this gateway
-STREAMS_MAX_CONNECTION = 1_000  # an agent has one; a proxy opens another connection
+STREAMS_MAX_CONNECTION = 100  # an agent has one; what waits beyond keeps new ones of others out
 
 
 class Limits:

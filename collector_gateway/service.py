@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 
 from collector_gateway import greeting
 from collector_gateway.addresses import host_of
@@ -25,7 +24,6 @@ from collector_gateway.limits import STREAMS_MAX
 from collector_gateway.principals import Unauthenticated
 from collector_gateway.session import Session, end_call
 from hostpulse import errors
-from hostpulse.v1 import telemetry_pb2 as pb
 from storage import claims
 
 if TYPE_CHECKING:
@@ -44,6 +42,7 @@ if TYPE_CHECKING:
     from collector_gateway.session import Context
     from collector_gateway.sessions import Sessions
     from hostpulse.clock import Clock
+    from hostpulse.v1 import telemetry_pb2 as pb
     from storage.database import Pool
 
 HELLO_TIMEOUT_S = 10.0
@@ -88,7 +87,7 @@ class _Refusal(Exception):
         """Return what the audit log is told."""
         detail: Mapping[str, str] = {"reason": self.detail}
         if self.machine_id is not None:
-            detail = {**detail, "machine_id": self.machine_id[:64]}
+            detail = {**detail, "machine_id": self.machine_id}
         return Denial(
             actor=self.who.actor if self.who else "(unknown)",
             action="stream.open",
@@ -255,24 +254,19 @@ class TelemetryService:
 
     async def _read_hello(self, context: Context) -> pb.Hello:
         """Read the first message, which must be Hello."""
-        expected = "expected Hello as the first message"
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 data = await context.read()
         except TimeoutError as error:
-            detail = f"{expected} within {HELLO_TIMEOUT_S:g} s"
+            detail = f"{greeting.EXPECTED} within {HELLO_TIMEOUT_S:g} s"
             raise _Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, detail) from error
         if data is grpc.aio.EOF:
-            raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{expected}, got the end")
+            detail = f"{greeting.EXPECTED}, got the end"
+            raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, detail)
         try:
-            request = pb.StreamRequest.FromString(data)
-        except DecodeError as error:
-            detail = f"{expected}, got something that is no StreamRequest"
-            raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, detail) from error
-        kind = request.WhichOneof("message")
-        if kind != "hello":
-            raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{expected}, got {kind}")
-        return request.hello
+            return greeting.parse(data)
+        except greeting.InvalidHello as error:
+            raise _Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
 
     async def _release(self, session: Session) -> None:
         """Note a goodbye: silence is expected from now on."""

@@ -226,7 +226,7 @@ async def test_a_token_names_the_server_where_it_is_bound_to_one(asking, token_o
 async def ask_raw(gateway, authority, method="Enroll", **fields):
     credentials = grpc.ssl_channel_credentials(authority.pem)
     address = f"127.0.0.1:{gateway.gateway.grpc_port}"
-    request = pb.EnrollRequest(machine_id="m1", server_name="a", **fields)
+    request = pb.EnrollRequest(**({"machine_id": "m1", "server_name": "a"} | fields))
     async with grpc.aio.secure_channel(address, credentials) as channel:
         call = channel.unary_unary(f"/hostpulse.v1.EnrollmentService/{method}")(
             request.SerializeToString()
@@ -260,6 +260,18 @@ async def test_who_guesses_tokens_is_told_when_to_come_again_and_an_agent_waits(
     begun = time.monotonic()
     await asking(await token_of(), patience_s=10)
     assert time.monotonic() - begun > 0.5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"server_name": "a" * 254}, {"hostname": "h" * 300}, {"token": "t" * 100_000}],
+    ids=lambda fields: next(iter(fields)),
+)
+async def test_a_request_has_a_bound(authority, gateway, connection, fields):
+    code, _ = await ask_raw(gateway, authority, **fields)
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert await connection.fetchval("SELECT count(*) FROM audit WHERE NOT allowed") == 0
 
 
 async def test_calls_of_an_address_have_a_rate(few_tries, authority, gateway):

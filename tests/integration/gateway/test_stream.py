@@ -53,6 +53,24 @@ async def test_a_bad_hello_is_refused_with_a_reason(harness, first, code):
     assert "expected" in detail or "must be" in detail
 
 
+async def test_a_name_that_is_too_long_is_refused_before_it_is_written_anywhere(
+    harness, connection
+):
+    key = await keys.create(
+        connection, role=keys.Role.AGENT, server_names=["mine"], created_by="test"
+    )
+    for size in (254, 3_000_000):
+        async with harness.stream(key=key) as agent:
+            await agent.send(
+                pb.StreamRequest(hello=pb.Hello(server_name="x" * size, machine_id="m", epoch=1))
+            )
+            found, detail = await agent.status()
+        assert found == grpc.StatusCode.INVALID_ARGUMENT
+        assert detail.startswith("hello")
+        assert len(detail) < 200
+    assert await connection.fetchval("SELECT count(*) FROM audit WHERE NOT allowed") == 0
+
+
 @pytest.mark.parametrize("key", ["hp_nonsense", "x", "hp_" + "a" * 8 + "_" + "b" * 43])
 async def test_a_wrong_key_is_unauthenticated(harness, key):
     async with harness.stream(key=key) as agent:

@@ -49,6 +49,7 @@ from collector_gateway import (
     tokens,
     upkeep,
 )
+from collector_gateway import enrolling as requests
 from collector_gateway import session as gateway_session
 from hostpulse import patterns
 from storage import configs, enrollments, keys, lateness, reading
@@ -93,7 +94,10 @@ STATED = {
     f"{uplink.REFUSED.minimum_s:g} to {uplink.REFUSED.maximum_s:g} s |",
     "finish": f"| {TIMEOUTS.finish_s:g} s for outstanding verdicts",
     "batch": f"| {count(intake.BATCH_MAX_SAMPLES)} samples, {intake.BATCH_MAX_BYTES // KIB} KiB |",
-    "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {count(greeting.EPOCHS_MAX)} epochs |",
+    "hello": f"| within {service.HELLO_TIMEOUT_S:g} s; {greeting.HELLO_MAX_BYTES // KIB} KiB, "
+    f"{count(greeting.EPOCHS_MAX)} epochs, {greeting.ENTRIES_MAX} capabilities and families, "
+    f"{count(greeting.TEXT_MAX_CHARS)} characters a fact |",
+    "request to enrol": f"| a request to enrol | {requests.REQUEST_MAX_BYTES // KIB} KiB |",
     "in flight": f"| unsettled batches of a stream | {intake.IN_FLIGHT_MAX}, "
     f"and {intake.IN_FLIGHT_MAX_BYTES // KIB} KiB by weight |",
     "answers": f"| unread answers of a stream | {count(gateway_session.ANSWERS_MAX)} |",
