@@ -64,18 +64,19 @@ async def watch(dsn: str, pool: database.Pool, held: list[Principal], seconds: f
     return used
 
 
-async def measure(dsn: str, arguments: argparse.Namespace) -> None:
-    """Measure and print."""
+async def per_tick_us(
+    dsn: str, *, streams: int, interval_s: float, pairs: int, seconds: float
+) -> float:
+    """Return the microseconds of CPU for the key of a tick, of so many streams; print the pairs."""
     async with database.open_pool(dsn, "bench", max_size=4, statement_timeout_s=10) as pool:
         async with pool.acquire() as connection:
             rows = await connection.fetch(
                 "INSERT INTO api_key (prefix, key_sha256, role, server_names, created_by)"
                 " SELECT to_char(n, 'FM00000000'), sha256(n::text::bytea), 'agent',"
                 " ARRAY['s' || n], 'bench' FROM generate_series(1, $1) n RETURNING id, prefix",
-                arguments.streams,
+                streams,
             )
             await connection.execute("ANALYZE api_key")
-            key = await keys.create(connection, role=keys.Role.ADMIN, created_by="bench")
         held = [
             Principal(
                 key_id=row["id"],
@@ -86,17 +87,30 @@ async def measure(dsn: str, arguments: argparse.Namespace) -> None:
             for row in rows
         ]
         extra: list[float] = []
-        for number in range(arguments.pairs):
-            without = await watch(dsn, pool, [], arguments.seconds)
-            with_them = await watch(dsn, pool, held, arguments.seconds)
+        for number in range(pairs):
+            without = await watch(dsn, pool, [], seconds)
+            with_them = await watch(dsn, pool, held, seconds)
             extra.append(with_them - without)
             print(f"pair {number + 1}: {without * 100:.2f} % of a core without streams,"
                   f" {with_them * 100:.2f} % with {len(held)}")  # fmt: skip
-        ticks_per_s = arguments.streams / arguments.interval_s
-        each_us = statistics.median(extra) / ticks_per_s * 1e6
-        share = each_us / 1e6 / FULL_TICK_CPU_S
-        print(f"a tick: {each_us:.1f} us of CPU for its key, {share * 100:.2f} % of what a full"
-              f" tick may cost ({FULL_TICK_CPU_S * 1e6:.0f} us)")  # fmt: skip
+    return statistics.median(extra) / (streams / interval_s) * 1e6
+
+
+async def measure(dsn: str, arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    each_us = await per_tick_us(
+        dsn,
+        streams=arguments.streams,
+        interval_s=arguments.interval_s,
+        pairs=arguments.pairs,
+        seconds=arguments.seconds,
+    )
+    share = each_us / 1e6 / FULL_TICK_CPU_S
+    print(f"a tick: {each_us:.1f} us of CPU for its key, {share * 100:.2f} % of what a full"
+          f" tick may cost ({FULL_TICK_CPU_S * 1e6:.0f} us)")  # fmt: skip
+    async with database.open_pool(dsn, "bench", max_size=4, statement_timeout_s=10) as pool:
+        async with pool.acquire() as connection:
+            key = await keys.create(connection, role=keys.Role.ADMIN, created_by="bench")
         await requests(pool, key)
 
 

@@ -20,7 +20,7 @@ from bench.databases import free_port
 from storage import database, keys, maintenance
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
 
 READY_WITHIN_S = 30.0
 
@@ -46,6 +46,18 @@ class Gateways:
         return answers
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A gateway and its database, whose CPU is counted."""
+
+    gateway: psutil.Process
+    database: psutil.Process
+
+    def cpu_s(self) -> tuple[float, float]:
+        """Return the CPU seconds that each has used."""
+        return cpu_s(self.gateway), cpu_s(self.database)
+
+
 def cpu_s(process: psutil.Process) -> float:
     """Return the CPU seconds that a process and its children have used."""
     times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
@@ -53,20 +65,26 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def running(dsn: str, count: int = 1) -> Generator[Gateways]:
-    """Run gateways before a migrated database of this machine until the block ends."""
+def running(dsn: str, settings: Sequence[Mapping[str, str]] = ({},)) -> Generator[Gateways]:
+    """Run gateways before a migrated database of this machine until the block ends.
+
+    Args:
+        dsn: of the database.
+        settings: variables of each gateway, besides its addresses.
+    """
     key, postgres = asyncio.run(_prepare(dsn))
     addresses: list[str] = []
     pages: list[str] = []
     started: list[subprocess.Popen[bytes]] = []
     try:
-        for _ in range(count):
+        for variables in settings:
             address, http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
             environment = os.environ | {
                 "HOSTPULSE_DATABASE_URL": dsn,
                 "HOSTPULSE_GRPC_LISTEN": address,
                 "HOSTPULSE_HTTP_LISTEN": http,
                 "HOSTPULSE_LOG_LEVEL": "warning",
+                **variables,
             }
             command = [sys.executable, "-m", "cli", "gateway"]
             started.append(subprocess.Popen(command, env=environment))

@@ -16,10 +16,14 @@ import random
 import statistics
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bench import databases, gateways, streams
 from bench.ticks import count_values, full_tick
 from hostpulse.v1 import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    import ssl
 
 STREAM = "/hostpulse.v1.TelemetryService/Stream"
 STREAMS_PER_CONNECTION = 50
@@ -65,9 +69,19 @@ class Load:
     """All agents: at a rate, in turn, or each as fast as its acks come back."""
 
     def __init__(
-        self, addresses: list[str], key: str, *, agents: int, rate: float, first: int = 0
+        self,
+        addresses: list[str],
+        key: str,
+        *,
+        agents: int,
+        rate: float,
+        first: int = 0,
+        tls: ssl.SSLContext | None = None,
+        streams_per_connection: int = STREAMS_PER_CONNECTION,
     ) -> None:
         self.addresses = addresses
+        self.tls = tls
+        self.streams_per_connection = streams_per_connection
         self.key = key
         self.first = first
         self.count = agents
@@ -85,9 +99,13 @@ class Load:
         self.agents: list[Agent] = []
 
     async def run(self, seconds: float) -> float:
-        """Send for so long; return the seconds from the first tick to the last ack."""
-        self.welcomes, self.stopping = 0, False
-        await self._connect()
+        """Connect and send for so long; return the seconds from the first tick to the last ack."""
+        await self.connect()
+        return await self.send(seconds)
+
+    async def send(self, seconds: float) -> float:
+        """Send, and close the connections."""
+        self.stopping = False
         started = time.monotonic()
         for agent in self.agents if not self.rate else ():
             for _ in range(WINDOW):
@@ -106,10 +124,11 @@ class Load:
             connection.close()
         return elapsed
 
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
         """Open all streams and wait until each is welcome."""
+        self.welcomes = 0
         loop = asyncio.get_running_loop()
-        for first in range(0, self.count, STREAMS_PER_CONNECTION):
+        for first in range(0, self.count, self.streams_per_connection):
             address = self.addresses[len(self.connections) % len(self.addresses)]
             host, _, port = address.partition(":")
             by_stream: dict[int, Agent] = {}
@@ -118,9 +137,9 @@ class Load:
                 self._take(by_stream[stream], data)
 
             make = partial(streams.Connection, take)
-            _, connection = await loop.create_connection(make, host, int(port))
+            _, connection = await loop.create_connection(make, host, int(port), ssl=self.tls)
             self.connections.append(connection)
-            for number in range(first, min(first + STREAMS_PER_CONNECTION, self.count)):
+            for number in range(first, min(first + self.streams_per_connection, self.count)):
                 agent = Agent(self.first + number, connection, self.key)
                 by_stream[agent.stream] = agent
                 self.agents.append(agent)
@@ -156,7 +175,7 @@ class Load:
 
 
 def measure(options: argparse.Namespace) -> None:
-    with databases.embedded() as dsn, gateways.running(dsn, options.gateways) as served:
+    with databases.embedded() as dsn, gateways.running(dsn, [{}] * options.gateways) as served:
         load = Load(served.addresses, served.key, agents=options.streams, rate=options.ticks_per_s)
         watched = {"gateway": served.processes, "postgres": [served.postgres]}
         before = {name: sum(map(gateways.cpu_s, each)) for name, each in watched.items()}
