@@ -15,15 +15,17 @@ import pytest
 from storage import database, keys
 from tests.e2e.fleet import Gateway
 from tests.e2e.processes import Ground
+from tests.fuzz.known import Known, seed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 
 class Target:
-    """A running gateway, with an admin's key."""
+    """A running gateway, with an admin's key, and what there is on it to be named."""
 
-    def __init__(self, gateway: Gateway, dsn: str, key: str) -> None:
+    def __init__(self, gateway: Gateway, dsn: str, key: str, rows: Known) -> None:
+        self.rows = rows
         self.gateway = gateway
         self.dsn = dsn
         self.key = key
@@ -44,21 +46,22 @@ def target(template: str) -> Generator[Target]:
     base, name = template.rpartition("/")[0], f"fuzz_{uuid.uuid4().hex[:8]}"
     dsn = f"{base}/{name}"
 
-    async def prepare() -> str:
+    async def prepare() -> tuple[str, Known]:
         admin = await asyncpg.connect(f"{base}/postgres")
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE template_hostpulse")
         await admin.close()
         connection = await database.connect(dsn, "fuzz")
         key = await keys.create(connection, role=keys.Role.ADMIN, created_by="fuzz")
+        rows = await seed(connection)
         await connection.close()
-        return key
+        return key, rows
 
     async def drop() -> None:
         admin = await asyncpg.connect(f"{base}/postgres")
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await admin.close()
 
-    key = asyncio.run(prepare())
+    key, rows = asyncio.run(prepare())
     ground = Ground()
     try:
         gateway = Gateway(ground, dsn, "gateway")
@@ -66,7 +69,7 @@ def target(template: str) -> Generator[Target]:
             HOSTPULSE_HTTP_REQUESTS_PER_S="100000", HOSTPULSE_SERVER_BYTES_PER_S="1000000000"
         )
         gateway.wait_until(200)
-        yield Target(gateway, dsn, key)
+        yield Target(gateway, dsn, key, rows)
         assert gateway.is_alive, "the gateway has died"
         started = time.monotonic()
         assert gateway.end(signal.SIGTERM) == 0

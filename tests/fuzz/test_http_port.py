@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
+from collections import Counter, defaultdict
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -14,6 +19,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 
 from tests.e2e.processes import say
+from tests.fuzz import spoiling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +29,14 @@ if TYPE_CHECKING:
     from tests.fuzz.conftest import Target
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))  # of each operation
+SPOILED = EXAMPLES  # of each right request
+OF_KNOWN = 0.8  # of the calls that name something, how many name what is there
+BEHIND_LEAST = 0.3  # of them, how many must get behind the look-up: some use up what they name
+OK = frozenset({200, 201, 202, 204})
 PATIENCE_S = 20.0
 # Endless by nature, or their work is tested where somebody listens.
 STREAMS = ("/api/v1/events",)
+WAITING = ("/api/v1/channels/{name}/test",)  # half a minute for a worker that is not there
 
 
 def throw(cases: SearchStrategy[Case], check: Callable[[Case], None]) -> None:
@@ -46,36 +57,87 @@ def throw(cases: SearchStrategy[Case], check: Callable[[Case], None]) -> None:
         try_one()
 
 
+class Attempts:
+    """Sends requests, mostly about things that are there, and remembers the answers."""
+
+    def __init__(self, target: Target, seed: int) -> None:
+        self.target = target
+        self.chance = random.Random(seed)
+        self.base = f"http://127.0.0.1:{target.gateway.http_port}"
+        self.headers = {"Authorization": f"Bearer {target.key}"}
+        self.answered: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.defects: list[str] = []
+
+    def generated(self, case: Case) -> None:
+        """Send what schemathesis made of the document."""
+        parameters = case.path_parameters
+        if parameters and self.chance.random() < OF_KNOWN:
+            known = self.target.rows.choose(case.path, self.chance)
+            if known is not None and case.path not in WAITING:
+                (name,) = parameters
+                parameters[name] = quote(str(known), safe="")
+        answer = case.call(base_url=self.base, headers=self.headers, timeout=PATIENCE_S)
+        media_type = answer.headers.get("content-type", [""])[0]
+        self.look(case.method, case.path, answer.status_code, answer.text, media_type)
+        if self.defects:
+            say(case.as_curl_command())
+
+    def spoiled(self, client: httpx.Client, right: spoiling.Request) -> None:
+        """Send a right request of ours with something wrong in it."""
+        made = right.spoiled(self.chance)
+        known = self.target.rows.choose(made.path, self.chance)
+        path = re.sub(r"{\w+}", lambda _: quote(str(known), safe=""), made.path)
+        headers = {"Origin": self.base, "X-Hostpulse-Page": "1"}  # as the page has them
+        answer = client.request(
+            made.method, path, params=made.query, content=made.data(), headers=headers
+        )
+        media_type = answer.headers.get("content-type", "")
+        detail = f"{path} {made.query} {(made.data() or b'')[:500]!r}\n{answer.text}"
+        self.look(made.method, made.path, answer.status_code, detail, media_type)
+
+    def look(self, method: str, path: str, status: int, text: str, media_type: str) -> None:
+        """Count an answer, and see whether it is one."""
+        self.answered[f"{method} {path}"][status] += 1
+        if status >= 500 or "Traceback" in text or 'File "/' in text:
+            self.defects.append(f"{status} {method} {path}: {text[:1000]}")
+        if status >= 400 and status != 405:
+            assert media_type == "application/problem+json", f"{status} {method} {path} {text}"
+
+
 @pytest.mark.timeout(400)
 def test_no_request_makes_a_defect_or_shows_our_insides(target: Target) -> None:
     seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(10**6))
     say(f"seed: FUZZ_SEED={seed}")
-    base = f"http://127.0.0.1:{target.gateway.http_port}"
-    headers = {"Authorization": f"Bearer {target.key}"}
-    schema = schemathesis.openapi.from_url(f"{base}/openapi.json", headers=headers)
-    answered: dict[str, dict[int, int]] = {}
-    defects: list[str] = []
-
-    def check(case: Case) -> None:
-        answer = case.call(base_url=base, headers=headers, timeout=PATIENCE_S)
-        counts = answered.setdefault(f"{case.method} {case.path}", {})
-        counts[answer.status_code] = counts.get(answer.status_code, 0) + 1
-        text = answer.text
-        if answer.status_code >= 500 or "Traceback" in text or 'File "/' in text:
-            defects.append(f"{answer.status_code} {case.as_curl_command()}\n{text[:500]}")
-        if answer.status_code >= 400 and answer.status_code != 405:
-            media_type = answer.headers["content-type"][0]
-            assert media_type == "application/problem+json", case.as_curl_command()
-
+    attempts = Attempts(target, seed)
+    schema = schemathesis.openapi.from_url(
+        f"{attempts.base}/openapi.json", headers=attempts.headers
+    )
+    now = datetime.now(UTC)
+    span = ((now - timedelta(hours=1)).isoformat(), now.isoformat())
+    with httpx.Client(
+        base_url=attempts.base,
+        headers=attempts.headers | {"Content-Type": "application/json"},
+        timeout=PATIENCE_S,
+    ) as client:
+        for right in spoiling.requests(*span):
+            for _ in range(SPOILED):
+                attempts.spoiled(client, right)
     for result in schema.get_all_operations():
         operation = result.ok()
         if operation.path in STREAMS:
             continue
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            throw(operation.as_strategy(generation_mode=mode), check)
+            throw(operation.as_strategy(generation_mode=mode), attempts.generated)
 
-    for operation, counts in sorted(answered.items()):
-        say(f"{operation}: {counts}")
-    assert not defects, "\n\n".join(defects[:5])
+    for operation, counts in sorted(attempts.answered.items()):
+        say(f"{operation}: {dict(counts)}")
+    assert not attempts.defects, "\n\n".join(attempts.defects[:5])
     assert "Traceback" not in target.log
-    assert len(answered) > 15
+    assert len(attempts.answered) > 40
+    for operation, counts in attempts.answered.items():
+        method, _, path = operation.partition(" ")
+        if target.rows.choose(path, attempts.chance) is None or path in WAITING:
+            continue
+        behind = sum(count for status, count in counts.items() if status != 404)
+        assert behind >= counts.total() * BEHIND_LEAST, f"{operation} finds nothing: {counts}"
+        assert method == "GET" or counts.keys() & OK, f"{operation} is never right: {counts}"
