@@ -14,7 +14,7 @@ from alerting import rule_files
 from api import access, bodies, documents, problems
 from api.rules import refusal
 from hostpulse import clock, errors
-from storage import database, enrollments, keys
+from storage import database, enrollments, key_rotation, keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,13 +91,13 @@ def router(services: Services) -> APIRouter:
         body = _object(await bodies.read_json(request, empty={}), ROTATE_FIELDS)
         try:
             grace_s = rule_files.duration_s("grace", body.get("grace", "0s"))
-            if not 0 <= grace_s <= keys.GRACE_MAX.total_seconds():
-                expectation = f"0s to {keys.GRACE_MAX.days}d"
+            if not 0 <= grace_s <= key_rotation.GRACE_MAX.total_seconds():
+                expectation = f"0s to {key_rotation.GRACE_MAX.days}d"
                 raise errors.ConfigError("grace", expectation=expectation, value=grace_s)
             async with services.query_pool.acquire(
                 timeout=database.ACQUIRE_TIMEOUT_S
             ) as connection:
-                plaintext, old = await keys.rotate(
+                plaintext, old = await key_rotation.rotate(
                     connection,
                     prefix,
                     grace=timedelta(seconds=grace_s),

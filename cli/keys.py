@@ -17,7 +17,7 @@ from rich.table import Table
 
 from cli.connection import actor, with_connection
 from collector_gateway import authority
-from storage import enrollments, keys
+from storage import enrollments, key_rotation, keys
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -139,7 +139,7 @@ def rotate(
     lasts = timedelta(seconds=int(match[1]) * SECONDS[match[2]])
 
     async def make(connection: Connection) -> tuple[str, keys.Key]:
-        return await keys.rotate(connection, prefix, grace=lasts, rotated_by=actor())
+        return await key_rotation.rotate(connection, prefix, grace=lasts, rotated_by=actor())
 
     try:
         plaintext, old = asyncio.run(with_connection(make))

@@ -13,7 +13,6 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,11 @@ SECRET_BYTES = 32
 PREFIX_ATTEMPTS = 5  # 32 bits collide about once in 4 000 000 keys made beside 1 000 others
 NOTE_MAX_CHARACTERS = 200
 USES_MAX = 10_000  # of one enrolment token
-GRACE_MAX = timedelta(days=30)
 CHANNEL = "hostpulse_key"  # NOTIFY with the id of a key that ended or will
 
 _KEY = re.compile(r"hp_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _PREFIX = re.compile(r"[0-9a-f]{8}")
-_COLUMNS = """
+COLUMNS = """
     id, prefix, role, server_names, note, created_at, created_by, expires_at, last_used_at,
     revoked_at, replaces, uses_left
 """
@@ -106,8 +104,9 @@ async def create(
     note: str | None = None,
     created_by: str,
     expires_at: datetime | None = None,
+    replaces: str | None = None,
 ) -> str:
-    """Make a key and return it; it can't be shown again.
+    """Make a key, in the place of one where `replaces` names it; it can't be shown again.
 
     Raises:
         InvalidKey: the role and the names don't go together, or a name or the note can't be.
@@ -122,6 +121,7 @@ async def create(
             note=note,
             created_by=created_by,
             expires_at=expires_at,
+            replaces=replaces,
         ):
             return plaintext
     raise RuntimeError(f"no free key prefix in {PREFIX_ATTEMPTS} attempts")
@@ -158,62 +158,6 @@ async def adopt(
     )
 
 
-async def rotate(
-    connection: Connection, prefix: str, *, grace: timedelta, rotated_by: str
-) -> tuple[str, Key]:
-    """Make a key that may do what this one may; the old one ends after `grace`.
-
-    Returns the new key, which can't be shown again, and the old one. A key whose life was limited
-    gets as long a life again.
-
-    Raises:
-        UnknownKey: no key has this prefix.
-        InvalidKey: the key can't be rotated, or the grace is too long.
-    """
-    if not timedelta(0) <= grace <= GRACE_MAX:
-        raise InvalidKey(f"grace must be 0 s to {GRACE_MAX.days} days, got {grace}")
-    _check_prefix(prefix)
-    async with connection.transaction():
-        row = await connection.fetchrow(
-            f"""
-            SELECT {_COLUMNS}, expires_at - created_at AS life,
-                   revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS valid,
-                   EXISTS (SELECT FROM api_key r WHERE r.replaces = k.prefix) AS replaced, now()
-            FROM api_key k WHERE prefix = $1 FOR UPDATE
-            """,  # noqa: S608 - a constant
-            prefix,
-        )
-        if row is None:
-            raise UnknownKey(f"expected the prefix of a key, got {prefix!r}")
-        if row["role"] == Role.ENROLL or not row["valid"] or row["replaced"]:
-            raise InvalidKey(f"{prefix} must be a key that is valid and was not rotated before")
-        for _ in range(PREFIX_ATTEMPTS):
-            plaintext = generate()
-            if await store(
-                connection,
-                plaintext,
-                role=Role(row["role"]),
-                server_names=row["server_names"],
-                note=row["note"],
-                created_by=rotated_by,
-                expires_at=row["now"] + row["life"] if row["life"] else None,
-                replaces=prefix,
-            ):
-                break
-        else:
-            raise RuntimeError(f"no free key prefix in {PREFIX_ATTEMPTS} attempts")
-        old = await connection.fetchrow(
-            f"""
-            UPDATE api_key SET expires_at = least(expires_at, now() + $2::interval)
-            WHERE prefix = $1 RETURNING {_COLUMNS}
-            """,  # noqa: S608 - a constant
-            prefix,
-            grace,
-        )
-    assert old is not None  # noqa: S101 - locked above
-    return plaintext, _key(old)
-
-
 async def verify(connection: Connection, plaintext: str) -> Key | None:
     """Return the key if it is one of ours, not revoked and not expired by the database's clock."""
     prefix = prefix_of(plaintext)
@@ -221,7 +165,7 @@ async def verify(connection: Connection, plaintext: str) -> Key | None:
         return None
     row = await connection.fetchrow(
         f"""
-        SELECT {_COLUMNS}, key_sha256,
+        SELECT {COLUMNS}, key_sha256,
                revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS valid
         FROM api_key WHERE prefix = $1 AND role <> 'enroll'
         """,  # noqa: S608 - a constant
@@ -229,15 +173,15 @@ async def verify(connection: Connection, plaintext: str) -> Key | None:
     )
     if row is None or not hmac.compare_digest(row["key_sha256"], digest(plaintext)):
         return None
-    return _key(row) if row["valid"] else None
+    return read_row(row) if row["valid"] else None
 
 
 async def list_all(connection: Connection) -> list[Key]:
     """Return all keys, the oldest first."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM api_key ORDER BY id"  # noqa: S608 - a constant
+        f"SELECT {COLUMNS} FROM api_key ORDER BY id"  # noqa: S608 - a constant
     )
-    return [_key(row) for row in rows]
+    return [read_row(row) for row in rows]
 
 
 async def revoke(connection: Connection, prefix: str, *, revoked_by: str) -> Key:
@@ -246,12 +190,12 @@ async def revoke(connection: Connection, prefix: str, *, revoked_by: str) -> Key
     Raises:
         UnknownKey: no key has this prefix.
     """
-    _check_prefix(prefix)
+    check_prefix(prefix)
     async with connection.transaction():
         row = await connection.fetchrow(
             f"""
             UPDATE api_key SET revoked_at = coalesce(revoked_at, now())
-            WHERE prefix = $1 RETURNING {_COLUMNS}
+            WHERE prefix = $1 RETURNING {COLUMNS}
             """,  # noqa: S608 - a constant
             prefix,
         )
@@ -261,7 +205,7 @@ async def revoke(connection: Connection, prefix: str, *, revoked_by: str) -> Key
         await audit.record(
             connection, actor=revoked_by, action="key.revoke", subject=prefix, detail=detail
         )
-    return _key(row)
+    return read_row(row)
 
 
 async def check_ids(
@@ -377,7 +321,7 @@ def _check(
         raise InvalidKey(f"expires_at must have an offset, got {expires_at.isoformat()}")
 
 
-def _check_prefix(prefix: str) -> None:
+def check_prefix(prefix: str) -> None:
     """Refuse what is no prefix before the database is asked.
 
     Raises:
@@ -410,7 +354,7 @@ def describe(key: Key) -> dict[str, object]:
     }
 
 
-def _key(row: asyncpg.Record) -> Key:
+def read_row(row: asyncpg.Record) -> Key:
     """Make a key of a row."""
     return Key(
         id=row["id"],

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from collector_gateway import live, tokens
-from storage import keys
+from storage import key_rotation, keys
 from tests.integration.gateway.conftest import running_gateway
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def test_a_rotated_key_ends_after_its_grace(harness, connection, agent_key
     async with harness.stream(key=agent_key) as agent:
         await agent.hello("a")
 
-        new, _ = await keys.rotate(
+        new, _ = await key_rotation.rotate(
             connection,
             keys.prefix_of(agent_key),
             grace=timedelta(seconds=1.5),

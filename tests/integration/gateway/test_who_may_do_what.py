@@ -24,7 +24,7 @@ from api.app import create
 from collector_gateway import buckets, logins
 from collector_gateway.services import Services
 from hostpulse.v1 import telemetry_pb2 as pb
-from storage import enrollments, keys
+from storage import enrollments, key_rotation, keys
 from tests.integration.gateway.conftest import STREAM, Agent, running_gateway
 
 # What each credential is answered. `-` is 401, `x` is 403, `+` is let through.
@@ -200,7 +200,9 @@ async def credentials(connection, admin_key, signer):
     expired = await key(keys.Role.ADMIN, expires_at=now - timedelta(seconds=1))
     revoked, rotated = await key(keys.Role.ADMIN), await key(keys.Role.ADMIN)
     await keys.revoke(connection, keys.prefix_of(revoked), revoked_by="test")
-    await keys.rotate(connection, keys.prefix_of(rotated), grace=timedelta(0), rotated_by="test")
+    await key_rotation.rotate(
+        connection, keys.prefix_of(rotated), grace=timedelta(0), rotated_by="test"
+    )
     token = await enrollments.create_token(
         connection,
         uses=100,
