@@ -9,6 +9,7 @@ import sys
 import structlog
 
 from api.app import create
+from collector_gateway import descriptors
 from collector_gateway.app import Gateway
 from collector_gateway.settings import GatewaySettings
 from hostpulse.errors import ConfigError
@@ -45,6 +46,7 @@ def main(**flags: object) -> int:
         settings = load(GatewaySettings, flags)
         logs.configure(settings.log_level, settings.log_format)
         _calm_collector()
+        descriptors.raise_limit()
         asyncio.run(_serve(settings))
     except (ConfigError, SchemaMismatch) as error:
         sys.stderr.write(f"hostpulse gateway: {error}\n")

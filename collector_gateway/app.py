@@ -28,6 +28,7 @@ from collector_gateway.claims import Claims
 from collector_gateway.config_push import ConfigPush
 from collector_gateway.credits import Credits
 from collector_gateway.denials import Denials
+from collector_gateway.descriptors import agents_connections
 from collector_gateway.enrolling import EnrollmentService
 from collector_gateway.http_server import HttpServer
 from collector_gateway.ingest import Ingest
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
     from collector_gateway.settings import GatewaySettings
 
+HANDSHAKE_MS = 10_000
+IDLE_MS = 60_000  # a connection without a stream
 GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.max_send_message_length", 4 * 1024 * 1024),
@@ -59,6 +62,8 @@ GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # agents ping too
     ("grpc.max_concurrent_streams", STREAMS_MAX_CONNECTION),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    ("grpc.max_connection_idle_ms", IDLE_MS),
     ("grpc.so_reuseport", 0),  # two gateways on one port is a mistake, not a feature
 )
 DRAIN_S = 2.0
@@ -203,7 +208,8 @@ class Gateway:
         self, service: TelemetryService, enrolling: EnrollmentService, stop: asyncio.Event
     ) -> None:
         """Serve agents; on stop ask them to go, then close."""
-        server = grpc.aio.server(options=GRPC_OPTIONS)
+        connections = ("grpc.max_allowed_incoming_connections", agents_connections())
+        server = grpc.aio.server(options=(*GRPC_OPTIONS, connections))
         server.add_generic_rpc_handlers((service.handler(), enrolling.handler()))
         servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue] - set at import
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

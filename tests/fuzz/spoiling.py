@@ -47,13 +47,13 @@ class Request:
 def spoil(value: Any, chance: random.Random) -> Any:
     """Return JSON with one node of it replaced, left out or added."""
     if not isinstance(value, dict | list) or not value or chance.random() < 0.2:
-        return chance.choice(ODD)
+        return copy.deepcopy(chance.choice(ODD))
     at: Any = chance.choice(list(value) if isinstance(value, dict) else range(len(value)))
     match chance.randrange(5):
         case 0:
             del value[at]
         case 1 if isinstance(value, dict):
-            value[chance.choice(("odd", "\0", at + "x"))] = chance.choice(ODD)
+            value[chance.choice(("odd", "\0", at + "x"))] = copy.deepcopy(chance.choice(ODD))
         case _:
             value[at] = spoil(value[at], chance)
     return value

@@ -28,6 +28,7 @@ from alerting import app as alerting_app
 from alerting import outbox, worker
 from api import bodies, cadence
 from cli import children, prepare, up
+from collector_gateway import app as gateway_app
 from collector_gateway import (
     auth,
     buckets,
@@ -35,6 +36,7 @@ from collector_gateway import (
     config_push,
     credits,
     denials,
+    descriptors,
     flusher,
     greeting,
     holding,
@@ -125,6 +127,9 @@ STATED = {
     "opening streams": f"| {limits.STREAMS_OF_ADDRESS.per_s:g} a second an address, "
     f"{count(round(limits.STREAMS_OF_ADDRESS.burst))} at once; "
     f"{limits.STREAMS_OF_SERVER.per_s:g} a server, {limits.STREAMS_OF_SERVER.burst:g} at once |",
+    "agents' connections": f"| {count(limits.STREAMS_MAX + descriptors.OTHERS)}, or what the limit "
+    f"of open files leaves; {gateway_app.HANDSHAKE_MS // 1000} s to shake hands, "
+    f"{gateway_app.IDLE_MS // 1000} s without a stream |",
     "open streams": f"| open streams | {count(limits.STREAMS_MAX)}; "
     f"{count(limits.STREAMS_MAX_CONNECTION)} a connection |",
     "turns of logins": f"the others wait for their turn, {logins.TURN_WITHIN_S:g} s at most |",
