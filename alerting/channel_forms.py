@@ -8,6 +8,7 @@ or Slack secret is sent can't be set here: else whoever may change a channel cou
 from __future__ import annotations
 
 import re
+from email.errors import MessageError
 from email.headerregistry import Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -125,7 +126,7 @@ def is_address(text: object) -> bool:
         return False
     try:
         address = Address(addr_spec=text)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, AttributeError, MessageError):  # as the library has it
         return False
     return bool(address.username and address.domain)
 

@@ -23,6 +23,7 @@ A key that is not given has its default, so that the files alone say what a rule
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+DURATION_MAX_S = 3650 * 86_400  # ten years, which any column holds
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 RULE_KEYS = {"inhibit", "rule"}
 # the key of a file, the column of `alert_rule`
@@ -123,13 +125,16 @@ def duration_s(field: str, value: object) -> float:
     Raises:
         ConfigError: it is none.
     """
+    seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):
-            return float(value)
-    match = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise errors.ConfigError(field, expectation="a time like 30s, 5m or 1h", value=value)
-    return float(match[1]) * DURATION_UNITS_S[match[2]]
+            seconds = float(value)
+    elif isinstance(value, str) and (match := DURATION.fullmatch(value)) is not None:
+        seconds = float(match[1]) * DURATION_UNITS_S[match[2]]
+    if not abs(seconds) <= DURATION_MAX_S:  # nor what is no number
+        expectation = f"a time like 30s, 5m or 1h, at most {DURATION_MAX_S // 86_400}d"
+        raise errors.ConfigError(field, expectation=expectation, value=value)
+    return seconds
 
 
 def _document(path: Path) -> Mapping[str, object]:

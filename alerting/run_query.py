@@ -21,6 +21,8 @@ clock plus the server's offset. Identifiers come from the catalog only; values a
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -238,10 +240,9 @@ class Builder:
 
     def _breaches(self, rule: rules.Rule, threshold: float, value: str) -> str:
         """Compare in the column's own precision: a value exactly at the threshold is not above."""
-        placeholder = f"{self._parameters.add(threshold)}::float8"
         if catalog.find_metric(rule.metric).column.sql_type in {"real", "real[]"}:
-            placeholder += "::real"
-        return f"{value} {rule.operator} {placeholder}"
+            threshold = as_real(threshold)
+        return f"{value} {rule.operator} {self._parameters.add(threshold)}::float8"
 
     def _label_condition(self, rule: rules.Rule) -> str:
         """Restrict a rule to the values of labels that it watches."""
@@ -276,6 +277,17 @@ def label_expressions(group: Group) -> dict[str, str]:
     if group.element is not None:
         expressions[group.element] = "e.number - 1"
     return expressions
+
+
+def as_real(number: float) -> float:
+    """Return the number as a real holds it.
+
+    PostgreSQL would refuse to make one of what is too large, and the whole statement with it.
+    """
+    try:
+        return struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError:
+        return math.copysign(math.inf, number)
 
 
 def interval(default: str) -> str:

@@ -291,3 +291,16 @@ async def test_a_server_that_only_posts_may_take_its_time(house, period_s):
     await house.cycle()
 
     assert [each[2] for each in await house.alerts()] == ["firing"]
+
+
+@pytest.mark.parametrize("threshold", [1e308, -1e308, 1e-320])
+async def test_a_threshold_that_no_sample_can_reach_stops_no_other_rule(house, threshold):
+    server_id = await house.add_server("web")
+    await house.only("cpu_usage", "load")
+    await house.set_rule("load", levels=[{"severity": "warning", "threshold": threshold}])
+    await house.set_rule("cpu_usage", levels=CPU_RULE)
+    await house.add_cpu(server_id, every(10, 7, 90))
+
+    await house.cycle()
+
+    assert ("cpu_usage", "web", "firing", "warning") in await house.alerts()

@@ -82,3 +82,18 @@ def test_a_wrong_file_is_refused_with_file_field_expectation_and_value(tmp_path,
 def test_a_directory_without_files_is_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match="a directory with"):
         rule_files.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1.5h", 5400), (30, 30), ("7d", 604_800)]
+)
+def test_a_time_is_read(text, seconds):
+    assert rule_files.duration_s("for", text) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["", "5 m", "1w", "9" * 400 + "d", "4000d", 1e308, 10**400, float("nan"), True, None]
+)
+def test_what_is_no_time_or_too_long_is_refused(value):
+    with pytest.raises(errors.ConfigError, match="at most 3650d"):
+        rule_files.duration_s("for", value)
