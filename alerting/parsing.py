@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 from alerting import rules
+from hostpulse import texts
 from hostpulse.numbers import finite
 from storage import catalog
 
@@ -129,7 +130,7 @@ def _label_filter(raw: object, metric: str) -> Mapping[str, tuple[str, ...]]:
             expectation = f"by labels of {metric} ({', '.join(known) or 'it has none'})"
             raise rules.InvalidRule("label_filter", expectation=expectation, value=label)
         chosen = (values,) if isinstance(values, str) else values
-        wanted[label] = _texts(f"label_filter.{label}", chosen)
+        wanted[_storable("label_filter", label)] = _texts(f"label_filter.{label}", chosen)
         if not wanted[label]:
             raise rules.InvalidRule(f"label_filter.{label}", expectation="not empty", value=values)
     return MappingProxyType(wanted)
@@ -173,7 +174,7 @@ def _text(row: Mapping[str, object], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value:
         raise rules.InvalidRule(key, expectation="a text that is not empty", value=value)
-    return value
+    return _storable(key, value)
 
 
 def _texts(where: str, raw: object) -> tuple[str, ...]:
@@ -182,7 +183,16 @@ def _texts(where: str, raw: object) -> tuple[str, ...]:
     for each in raw:
         if not isinstance(each, str) or not each:
             raise rules.InvalidRule(where, expectation="a list of texts", value=each)
+        _storable(where, each)
     return tuple(cast("Sequence[str]", raw))
+
+
+def _storable(where: str, text: str) -> str:
+    """Refuse a text that no database takes."""
+    if not texts.is_storable(text):
+        expectation = "a text without NUL and halves of characters"
+        raise rules.InvalidRule(where, expectation=expectation, value=text)
+    return text
 
 
 def _text_map(where: str, raw: object) -> Mapping[str, str]:
@@ -191,6 +201,8 @@ def _text_map(where: str, raw: object) -> Mapping[str, str]:
     for key, value in cast("Mapping[str, object]", raw).items():
         if not isinstance(value, str):
             raise rules.InvalidRule(f"{where}.{key}", expectation="a text", value=value)
+        _storable(where, key)
+        _storable(f"{where}.{key}", value)
     return MappingProxyType(dict(cast("Mapping[str, str]", raw)))
 
 

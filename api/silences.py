@@ -14,7 +14,7 @@ from alerting import rule_files, silences
 from alerting.rules import Selector
 from api import access, bodies, problems
 from api.rules import refusal
-from hostpulse import clock, errors
+from hostpulse import clock, errors, texts
 from storage import database
 
 if TYPE_CHECKING:
@@ -101,13 +101,15 @@ def _read(raw: object, *, author: str, now: datetime) -> silences.Silence:
         selector=Selector(
             names=_texts("servers", body.get("servers", [])),
             labels={
-                key: _text(f"server_labels.{key}", value)
+                _text("server_labels", key): _text(f"server_labels.{key}", value)
                 for key, value in _object(
                     "server_labels", body.get("server_labels", {}), None
                 ).items()
             },
         ),
-        label_filter={key: _texts(f"labels.{key}", value) for key, value in labels.items()},
+        label_filter={
+            _text("labels", key): _texts(f"labels.{key}", value) for key, value in labels.items()
+        },
         recurrence=recurrence,
     )
 
@@ -143,8 +145,9 @@ def _object(where: str, raw: object, keys: set[str] | None) -> Mapping[str, obje
 
 
 def _text(where: str, raw: object) -> str:
-    if not isinstance(raw, str):
-        raise errors.ConfigError(where, expectation="a text", value=raw)
+    if not isinstance(raw, str) or not texts.is_storable(raw):
+        expectation = "a text without NUL and halves of characters"
+        raise errors.ConfigError(where, expectation=expectation, value=raw)
     return raw
 
 

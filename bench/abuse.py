@@ -1,16 +1,17 @@
 """How late the samples of 200 good agents are while one abuser does what it can.
 
     python -m bench.abuse [--agents 200] [--interval-s 10] [--seconds 30] [--kinds streams,http]
-                          [--nice 10,0]
+                          [--nice 10,0] [--apart]
 
 One gateway process on the embedded PostgreSQL; good agents with full ticks, spread over the
 interval, from this process; the abuser (bench/abuser.py) is another process with an agent's key.
 All of them share this machine's cores: each kind runs once for each `--nice`, by default at a lower
 priority, which leaves the gateway its core, and at the same one, which takes it away from it. The
 kind `spin` sends nothing and only takes a core: what is no worse than that is not the gateway's
-doing. The lag is from sending to the ack, which follows the commit. The good ones open their
-streams while the abuser is at it. "Waited" is the time that a process was ready to run and no core
-was free, as Linux counts it.
+doing. With `--apart` the abuser has one core for itself, and all others share what is left. The
+lag is from sending to the ack, which follows the commit. The good ones open their streams while
+the abuser is at it. "Waited" is the time that a process was ready to run and no core was free, as
+Linux counts it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -65,7 +67,15 @@ async def attacked(load: Load, command: list[str] | None, seconds: float) -> str
             attack.kill()
 
 
+def leave_a_core() -> int:
+    """Run, with all that is started from now on, beside the first core; return that."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, others)
+    return first
+
+
 def measure(options: argparse.Namespace) -> None:
+    first_core = leave_a_core() if options.apart else None
     with databases.embedded() as dsn, gateways.running(dsn) as served:
         key = asyncio.run(abusers_key(dsn))
         gateway = served.processes[0]
@@ -81,6 +91,7 @@ def measure(options: argparse.Namespace) -> None:
             command = [sys.executable, "-m", "bench.abuser", kind, served.addresses[0]]
             command += [served.pages[0], key, "--seconds", str(options.seconds + HEAD_START_S)]
             command += ["--nice", str(nice)]
+            command += [] if first_core is None else ["--core", str(first_core)]
             watched = {"gateway": family(gateway), "database": family(served.postgres)}
             watched["good ones"] = [psutil.Process()]
             before = {who: usage(each) for who, each in watched.items()}
@@ -136,6 +147,7 @@ def main() -> None:
     parser.add_argument(
         "--nice", type=niceness, default=[abuser.NICE, 0], help="priorities of the abuser"
     )
+    parser.add_argument("--apart", action="store_true", help="give the abuser a core of its own")
     measure(parser.parse_args())
 
 

@@ -1,6 +1,6 @@
 """An abuser with an agent's key of its own, at full speed; bench.abuse runs it beside good agents.
 
-    python -m bench.abuser KIND GRPC HTTP KEY [--seconds 30] [--nice 10]
+    python -m bench.abuser KIND GRPC HTTP KEY [--seconds 30] [--nice 10] [--core 0]
 
 It comes from an address of its own (127.0.0.2), as somebody else would. Prints what it got done.
 The kind `spin` sends nothing and keeps a core busy, to show what that alone does.
@@ -226,7 +226,7 @@ def jobs(kind: str, target: Target, end_s: float) -> list[Coroutine[None, None, 
         case _:
             return [
                 job
-                for each in ("batches", "streams", "resets", "logins", "http")
+                for each in ("batches", "streams", "logins", "http")
                 for job in jobs(each, target, end_s)
             ]
 
@@ -255,8 +255,11 @@ def main() -> None:
     parser.add_argument("key")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--nice", type=int, default=NICE)
+    parser.add_argument("--core", type=int, help="the only one to run on")
     options = parser.parse_args()
     os.nice(options.nice)
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
     target = Target(grpc=options.grpc, http=options.http, key=options.key)
     asyncio.run(run(options.kind, target, options.seconds))
 

@@ -76,10 +76,11 @@ class Attempts:
             if known is not None and case.path not in WAITING:
                 (name,) = parameters
                 parameters[name] = quote(str(known), safe="")
+        found = len(self.defects)
         answer = case.call(base_url=self.base, headers=self.headers, timeout=PATIENCE_S)
         media_type = answer.headers.get("content-type", [""])[0]
         self.look(case.method, case.path, answer.status_code, answer.text, media_type)
-        if self.defects:
+        if len(self.defects) > found:
             say(case.as_curl_command())
 
     def spoiled(self, client: httpx.Client, right: spoiling.Request) -> None:

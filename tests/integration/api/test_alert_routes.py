@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import timedelta
 
 import pytest
@@ -79,6 +80,12 @@ async def test_a_silence_is_added_listed_and_ended(api):
         ({"reason": "x"}, "ends_at"),
         ({"reason": "x", "ends_at": "2026-01-01T00:00"}, "ends_at"),
         ({"reason": "", "ends_at": "2126-01-01T00:00Z"}, "reason"),
+        ({"reason": "a\0b", "ends_at": "2126-01-01T00:00Z"}, "reason"),
+        ({"reason": "x", "servers": ["\ud800"], "ends_at": "2126-01-01T00:00Z"}, "servers"),
+        (
+            {"reason": "x", "server_labels": {"a\0": ""}, "ends_at": "2126-01-01T00:00Z"},
+            "server_labels",
+        ),
         ({"reason": "x", "ends_at": "2126-01-01T00:00Z", "server": "web"}, "body"),
         ({"reason": "x", "recurrence": {"on": "someday", "at": "22:00", "lasts": "1h"}}, "on"),
         (
@@ -88,7 +95,7 @@ async def test_a_silence_is_added_listed_and_ended(api):
     ],
 )
 async def test_a_wrong_silence_is_refused_with_its_field(api, body, field):
-    answer = await api.client.post("/api/v1/silences", json=body)
+    answer = await api.client.post("/api/v1/silences", content=json.dumps(body))
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
