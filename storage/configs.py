@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hostpulse import texts
 from hostpulse.errors import ConfigError
 from storage import audit, config_fields, server_configs
 
@@ -91,8 +92,9 @@ async def change(
     if comment is not None and not 0 < len(comment.strip()) <= COMMENT_MAX_CHARACTERS:
         expectation = f"a text of at most {COMMENT_MAX_CHARACTERS} characters"
         raise ConfigError("comment", expectation=expectation, value=comment[:100])
-    if comment is not None and "\0" in comment:
-        raise ConfigError("comment", expectation="a text", value="one with NUL")
+    if comment is not None and not texts.is_storable(comment):
+        expectation = "a text without NUL and halves of characters"
+        raise ConfigError("comment", expectation=expectation, value=comment)
     async with connection.transaction():
         await server_configs.lock(connection)
         current = {str(each.scope): each for each in await server_configs.current(connection)}

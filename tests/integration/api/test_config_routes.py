@@ -76,6 +76,8 @@ async def test_config_is_set_read_and_taken_back_over_http(api, db_1):
         ("all", {"fields": {}, "run": "x"}, "body", '"run"'),
         ("all", {"fields": {}, "comment": 1}, "comment", "1"),
         ("all", {"fields": {}, "comment": ""}, "comment", '""'),
+        ("all", {"fields": {}, "comment": "a\0"}, "comment", '"a\\u0000"'),
+        ("all", {"fields": {}, "comment": "\ud800"}, "comment", '"\\ud800"'),
         ("all", {"fields": {}, "priority": 1}, "priority", "1"),
         ("all", {"fields": {}, "expected_revision": "x"}, "expected_revision", '"x"'),
         ("every", {"fields": {}}, "scope", '"every"'),
@@ -85,7 +87,7 @@ async def test_config_is_set_read_and_taken_back_over_http(api, db_1):
 async def test_what_is_wrong_is_named_with_field_expectation_and_value(
     api, connection, scope, body, field, got
 ):
-    answer = await api.client.put(f"/api/v1/config/{scope}", json=body)
+    answer = await api.client.put(f"/api/v1/config/{scope}", content=json.dumps(body))
 
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
