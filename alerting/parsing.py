@@ -37,15 +37,15 @@ def parse(row: Mapping[str, object]) -> rules.Rule:
         operator=operator,
         levels=_levels(row.get("levels"), operator),
         recovery_threshold=_optional_number(row, "recovery_threshold"),
-        label_filter=_label_filter(row.get("label_filter") or {}, metric),
-        selector=_selector(row.get("server_selector") or {}),
+        label_filter=_label_filter(row.get("label_filter", {}), metric),
+        selector=_selector(row.get("server_selector", {})),
         no_data=_member(row, "no_data", rules.NoDataPolicy),
         repeat_interval_s=_number(
             "repeat_interval_s",
             row.get("repeat_interval_s", rules.REPEAT_DEFAULT_S),
             low=rules.REPEAT_MIN_S,
         ),
-        channels=_texts("channels", row.get("channels") or ()),
+        channels=_texts("channels", row.get("channels", ())),
         keep_firing_for_s=_number(
             "keep_firing_for_s",
             row.get("keep_firing_for_s", 0),
@@ -54,8 +54,8 @@ def parse(row: Mapping[str, object]) -> rules.Rule:
         ),
         group_by=_member({"group_by": rules.GroupBy.RULE, **row}, "group_by", rules.GroupBy),
         escalate_after_s=_optional_number(row, "escalate_after_s", low=rules.ESCALATE_MIN_S),
-        escalate_channels=_texts("escalate_channels", row.get("escalate_channels") or ()),
-        annotations=_annotations(row.get("annotations") or {}),
+        escalate_channels=_texts("escalate_channels", row.get("escalate_channels", ())),
+        annotations=_annotations(row.get("annotations", {})),
         enabled=bool(row.get("enabled", True)),
     )
     if metric == rules.OFFLINE_METRIC and operator is not rules.Operator.ABOVE:

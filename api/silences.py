@@ -163,9 +163,10 @@ def _moment(where: str, raw: object) -> datetime | None:
     text = _text(where, raw)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        aware = moment.tzinfo and moment.astimezone(UTC)  # the year 1 may be before that in UTC
+    except (ValueError, OverflowError):
+        aware = None
+    if not aware:
         expectation = "a moment with an offset (RFC 3339)"
         raise errors.ConfigError(where, expectation=expectation, value=text)
-    return moment
+    return aware

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
-COUNT = 80  # of what a call uses up
+COUNT = 40  # of what a call uses up
 ODD_NAME = "röck 1/2 %41'\""  # a server's name may have all of this
 
 
@@ -63,7 +63,9 @@ async def seed(connection: Connection) -> Known:
             "/api/v1/alerts": [row["id"] for row in alerts],
             "/api/v1/silences": [await _silence(connection, now) for _ in range(COUNT)],
             "/api/v1/keys": [await _key(connection) for _ in range(COUNT)],
-            "/api/v1/enrollments": [await _enrollment(connection, servers) for _ in range(COUNT)],
+            "/api/v1/enrollments": [
+                await _enrollment(connection, servers) for _ in range(2 * COUNT)
+            ],
             "/api/v1/config": [await _config(connection, scope) for scope in SCOPES],
         }
     )

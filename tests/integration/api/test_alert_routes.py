@@ -80,6 +80,7 @@ async def test_a_silence_is_added_listed_and_ended(api):
         ({"reason": "x"}, "ends_at"),
         ({"reason": "x", "ends_at": "2026-01-01T00:00"}, "ends_at"),
         ({"reason": "", "ends_at": "2126-01-01T00:00Z"}, "reason"),
+        ({"reason": "x", "ends_at": "0001-01-01T00:00:00+14:00"}, "ends_at"),
         ({"reason": "a\0b", "ends_at": "2126-01-01T00:00Z"}, "reason"),
         ({"reason": "x", "servers": ["\ud800"], "ends_at": "2126-01-01T00:00Z"}, "servers"),
         (
