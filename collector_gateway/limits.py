@@ -21,6 +21,7 @@ BURST_S = 10.0  # how many seconds' worth of a rate may come at once
 STREAMS_OF_ADDRESS = Rate(per_s=500.0, burst=5_000)  # a fleet behind one address, all at once
 STREAMS_OF_SERVER = Rate(per_s=0.5, burst=20)  # two agents under one name, or one that flaps
 MESSAGE_MIN_BYTES = 256  # what a small message costs is not its bytes
+VERDICT_MIN_BYTES = 32 * 1024  # each is an event, under the lock that changes of config wait for
 SAMPLE_MIN_BYTES = 32  # nor what a row costs: those of a full tick take about as much
 STREAMS_MAX = 20_000  # open at once on this gateway
 STREAMS_MAX_CONNECTION = 100  # an agent has one; what waits beyond keeps new ones of others out
@@ -91,9 +92,10 @@ class Limits:
         self._bytes_of_server.charge(server_name, weight_bytes)
 
 
-def weigh(size_bytes: int, samples: int) -> int:
-    """Return as how many bytes of a server a message counts."""
-    return max(size_bytes, samples * SAMPLE_MIN_BYTES, MESSAGE_MIN_BYTES)
+def weigh(size_bytes: int, samples: int, *, is_verdict: bool = False) -> int:
+    """Return as how many bytes of a server a message counts; a verdict is one on a config."""
+    least = VERDICT_MIN_BYTES if is_verdict else MESSAGE_MIN_BYTES
+    return max(size_bytes, samples * SAMPLE_MIN_BYTES, least)
 
 
 def _of(per_s: float) -> Rate:

@@ -170,7 +170,8 @@ class Session:
                 self.end(grpc.StatusCode.INVALID_ARGUMENT, "expected a StreamRequest")
                 return
             samples = rows.count_samples(request.batch) if request.HasField("batch") else 0
-            weight = weigh(len(data), samples)
+            is_verdict = request.HasField("config_result")
+            weight = weigh(len(data), samples, is_verdict=is_verdict)
             if (pause_s := self._limits.charge_message(self.server_name, weight)) > 0:
                 await asyncio.sleep(pause_s)  # HTTP/2 holds the agent back meanwhile
             match request.WhichOneof("message"):

@@ -57,3 +57,7 @@ def test_what_is_posted_counts_as_what_is_streamed(limits, clock):
 )
 def test_a_message_weighs_its_bytes_or_its_rows_whichever_is_more(size, samples, weight):
     assert weigh(size, samples) == weight
+
+
+def test_verdicts_come_a_few_a_second_at_most():
+    assert weigh(20, 0, is_verdict=True) == 32 * 1024
