@@ -195,7 +195,8 @@ async def test_an_agents_certificate_is_good_for_the_server_that_it_names(
         async with stream(material) as agent:
             assert (await agent.hello("web-1")).time_unix_ns
         async with stream(material) as agent:
-            await agent.send(pb.StreamRequest(hello=pb.Hello(server_name="web-2", epoch=5)))
+            hello = pb.Hello(server_name="web-2", machine_id="m", epoch=5)
+            await agent.send(pb.StreamRequest(hello=hello))
             code, detail = await agent.status()
             assert code is grpc.StatusCode.PERMISSION_DENIED
             assert detail == "this certificate is not for the server 'web-2'"
