@@ -41,6 +41,7 @@ OTHER_KEYS = (
     "server_bytes_per_s",
     "smtp_url",
     "tls_client_ca",
+    "trusted_proxies",
 )
 
 
