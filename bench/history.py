@@ -24,6 +24,7 @@ INTERVAL = timedelta(seconds=10)
 CORES = 8
 RAW_DAYS = 7
 DAYS = 30
+AHEAD = timedelta(minutes=20)
 ROLLED_UP = timedelta(hours=3)  # by the engine, from raw samples that all tables have
 OTHER_DAYS = timedelta(hours=26)
 POOL_ROWS = 4096
@@ -40,7 +41,7 @@ SERIES = {
 
 
 async def fill(connection: Connection, servers: int) -> None:
-    """Write all of it, and leave the database as its upkeep would."""
+    """Write all of it up to now; `go_on` does the rest."""
     now = datetime.now(UTC)
     today = now.replace(minute=0, second=0, microsecond=0)
     engine = await engines.of(connection)
@@ -59,12 +60,9 @@ async def fill(connection: Connection, servers: int) -> None:
     for table in catalog.TABLES.values():
         started = time.monotonic()
         whole = table is catalog.CPU
-        # Raw samples end with the future: the questions' last minutes must not be empty.
         raw = today - timedelta(days=RAW_DAYS) + timedelta(hours=2) if whole else made_from
         oldest = today - (timedelta(days=DAYS) if whole else OTHER_DAYS)
-        await _fill_raw(
-            connection, table, raw, now + timedelta(minutes=10), servers=servers, plain=plain
-        )
+        await _fill_raw(connection, table, raw, now, servers=servers, plain=plain)
         for tier in rollup.TIERS:
             await _fill_rollup(
                 connection, table, tier, oldest, made_from, servers=servers, plain=plain
@@ -77,17 +75,37 @@ async def fill(connection: Connection, servers: int) -> None:
                 f"{table.name}_1h",
             )
         else:
-            await _finish_hypertable(connection, table, made_from)
+            await _refresh(connection, table, made_from)
+            await connection.execute(
+                f"SELECT compress_chunk(c) FROM show_chunks('{table.name}',"
+                " older_than => INTERVAL '26 hours') c"
+            )
         _say(table.name, started)
     started = time.monotonic()
     await engine.maintain(connection, now)
     _say("maintenance", started)
     started = time.monotonic()
-    await engine.roll_up(connection)
-    _say("rollups", started)
-    started = time.monotonic()
     await connection.execute("VACUUM (ANALYZE)")
     _say("vacuum", started)
+
+
+async def go_on(connection: Connection) -> None:
+    """Write what came since, and a little of the future: the last minutes must not be empty."""
+    started = time.monotonic()
+    servers = await connection.fetchval("SELECT count(*) FROM server")
+    engine = await engines.of(connection)
+    until = datetime.now(UTC) + AHEAD
+    for table in catalog.TABLES.values():
+        newest: datetime = await connection.fetchval(
+            f"SELECT max(time) FROM {table.name} WHERE server_id = 1"
+        )
+        await _fill_raw(connection, table, newest + INTERVAL, until, servers=servers, plain=False)
+        if engine.name != "postgres":
+            await _refresh(connection, table, newest - ROLLED_UP)
+    await engine.roll_up(connection)
+    await connection.execute("UPDATE server SET last_seen = now()")
+    await connection.execute("ANALYZE")
+    _say("until now", started)
 
 
 def _say(what: str, started: float) -> None:
@@ -232,7 +250,7 @@ async def _write(
         begin = until
 
 
-async def _finish_hypertable(connection: Connection, table: catalog.Table, begin: datetime) -> None:
+async def _refresh(connection: Connection, table: catalog.Table, begin: datetime) -> None:
     """Do what TimescaleDB's policies would have done."""
     until = (datetime.now(UTC) - timescale.REFRESH_UNTIL).isoformat()
     for tier in rollup.TIERS:
@@ -240,7 +258,3 @@ async def _finish_hypertable(connection: Connection, table: catalog.Table, begin
         await connection.execute(
             f"CALL refresh_continuous_aggregate('{view}', '{begin.isoformat()}', '{until}')"
         )
-    await connection.execute(
-        f"SELECT compress_chunk(c) FROM show_chunks('{table.name}',"
-        " older_than => INTERVAL '26 hours') c"
-    )

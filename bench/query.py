@@ -1,9 +1,11 @@
 """How long the questions of a dashboard take, over N servers with their history.
 
-    python -m bench.query [--servers 1000] [--runs 30] [--dsn DSN] [--keep DIRECTORY]
+    python -m bench.query [--servers 1000] [--runs 30] [--panels] [--dsn DSN] [--keep DIRECTORY]
 
 Fills an embedded PostgreSQL (or the empty database that `--dsn` names) with what bench/history.py
 describes. With `--keep`, or a database that is filled already, only the questions are asked.
+
+With `--panels` every statement of the Grafana dashboards is asked as well.
 
 Each is asked of another server every time, through the code that answers the API over a pool like
 the gateway's, or in SQL where it is about all. At first from cold: before each of these runs the
@@ -30,8 +32,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import panels
 from bench.databases import free_port, wait_for
-from bench.history import fill
+from bench.history import fill, go_on
 from migrations import run
 from storage import catalog, database, engines, reading, tiers
 from storage.embedded import EmbeddedPostgres
@@ -259,14 +262,30 @@ async def measure(
     return sorted(cold), sorted(warm)
 
 
-async def ask_all(pool: database.Pool, runs: int) -> None:
+def of_panels(engine: engines.Engine) -> list[Question]:
+    """Make a question of each statement of the dashboards."""
+
+    def ask(panel: panels.Panel) -> Callable[[Recorder, int], Awaitable[object]]:
+        async def fetch(recorder: Recorder, server_id: int) -> object:
+            async with recorder.acquire() as connection:
+                return await connection.fetch(panel.sql(server_id, engine))
+
+        return fetch
+
+    return [
+        Question(name=name, aim_ms=ALL_MS if panel.of_fleet else ONE_MS, ask=ask(panel))
+        for name, panel in panels.panels()
+    ]
+
+
+async def ask_all(pool: database.Pool, runs: int, *, with_panels: bool) -> None:
     servers = await pool.fetchval("SELECT count(*) FROM server")
     async with pool.acquire() as connection:
         engine = await engines.of(connection)
     size = await pool.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
     await pool.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
     lines = []
-    for question in QUESTIONS:
+    for question in (*QUESTIONS, *(of_panels(engine) if with_panels else [])):
         cold, warm = await measure(pool, question, runs=runs, servers=servers)
         p95 = statistics.quantiles(warm, n=20)[18]
         longest = max(*cold, *warm)
@@ -278,13 +297,13 @@ async def ask_all(pool: database.Pool, runs: int) -> None:
             warm[-1],
         ]
         shown = " ".join(f"{figure:8.1f}" for figure in figures)
-        lines.append(f"{question.name:38} {shown} {question.aim_ms:6.0f}  {verdict}")
+        lines.append(f"{question.name:60} {shown} {question.aim_ms:6.0f}  {verdict}")
     shape = f"engine {engine.name}, {servers} servers, {size}, {runs} runs"
     print(f"\n{shape}, and {COLD_RUNS} from cold\n" if may_forget() else f"\n{shape}\n")
     heads = " ".join(
         f"{head:>8}" for head in ("cold p50", "cold max", "p50 ms", "p95 ms", "max ms")
     )
-    print(f"{'question':38} {heads} {'aim':>6}")
+    print(f"{'question':60} {heads} {'aim':>6}")
     print("\n".join(lines))
 
 
@@ -296,17 +315,17 @@ async def prepare(dsn: str, servers: int) -> None:
     try:
         if not await connection.fetchval("SELECT count(*) FROM server"):
             await fill(connection, servers)
-        await (await engines.of(connection)).roll_up(connection)
+        await go_on(connection)
     finally:
         await connection.close()
 
 
-async def work(dsn: str, runs: int) -> None:
+async def work(dsn: str, runs: int, *, with_panels: bool) -> None:
     await asyncio.to_thread(wait_for, dsn)
     async with database.open_pool(
         dsn, "bench", max_size=POOL_SIZE, statement_timeout_s=600
     ) as pool:
-        await ask_all(pool, runs)
+        await ask_all(pool, runs, with_panels=with_panels)
 
 
 @contextmanager
@@ -328,6 +347,7 @@ def main() -> None:
     )
     parser.add_argument("--servers", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--panels", action="store_true", help="ask what the dashboards do, too")
     parser.add_argument("--dsn", help="a database to fill and ask, instead of an embedded one")
     parser.add_argument("--fill", action="store_true", help="ask no questions")
     parser.add_argument("--keep", type=Path, help="where the embedded database stays")
@@ -335,7 +355,7 @@ def main() -> None:
     if options.dsn:
         asyncio.run(prepare(options.dsn, options.servers))
         if not options.fill:
-            asyncio.run(work(options.dsn, options.runs))
+            asyncio.run(work(options.dsn, options.runs, with_panels=options.panels))
         return
     root = options.keep or Path(tempfile.mkdtemp(prefix="hostpulse-bench-"))
     root.mkdir(exist_ok=True)
@@ -345,7 +365,7 @@ def main() -> None:
             asyncio.run(prepare(dsn, options.servers))
         if not options.fill:
             with embedded(root, {}) as dsn:
-                asyncio.run(work(dsn, options.runs))
+                asyncio.run(work(dsn, options.runs, with_panels=options.panels))
     finally:
         if not options.keep:
             shutil.rmtree(root, ignore_errors=True)
