@@ -61,18 +61,15 @@ IN_A_HURRY = {
 }
 
 FLEET_AVERAGE = """
-SELECT c.time, sum(c.usage_percent * c.sample_count) / sum(c.sample_count)
-FROM server s CROSS JOIN LATERAL (
-  SELECT time, usage_percent, sample_count FROM cpu_1h
-  WHERE server_id = s.id AND time >= now() - interval '24 hours' OFFSET 0
-) c GROUP BY 1 ORDER BY 1
+SELECT time, sum(usage_percent * sample_count) / sum(sample_count)
+FROM cpu_1h WHERE time >= now() - interval '24 hours' GROUP BY 1 ORDER BY 1
 """
 TOP_CPU = """
 SELECT s.name, c.usage
-FROM server s CROSS JOIN LATERAL (
-  SELECT sum(usage_percent * sample_count) / sum(sample_count) AS usage FROM cpu_1m
-  WHERE server_id = s.id AND time >= now() - interval '1 hour'
-) c ORDER BY 2 DESC NULLS LAST LIMIT 10
+FROM server s JOIN (
+  SELECT server_id, sum(usage_percent * sample_count) / sum(sample_count) AS usage FROM cpu_1m
+  WHERE time >= now() - interval '1 hour' GROUP BY 1
+) c ON c.server_id = s.id ORDER BY 2 DESC NULLS LAST LIMIT 10
 """
 LAST_VALUES = """
 SELECT s.name, c.time, c.usage_percent, c.load1

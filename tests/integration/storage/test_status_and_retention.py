@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli import doctor
 from cli.commands import app
-from storage import chunks, engines, lateness, maintenance, policies, retention, status
+from storage import catalog, chunks, engines, lateness, maintenance, policies, retention, status
 from storage.database import connect as open_connection
 from storage.retention import InvalidRetention, Retention
 
@@ -266,9 +266,15 @@ async def test_the_reader_command_prints_an_address_that_works(command):
     await connection.close()
 
 
-async def test_policies_that_fell_back_to_defaults_are_altered_by_maintenance(timescale_migrated):
+async def test_policies_that_say_something_else_are_altered_by_maintenance(timescale_migrated):
     connection = await open_connection(timescale_migrated, "test", statement_timeout_s=60)
     await retention.keep(connection, Retention(raw=9 * DAY, minute=40 * DAY))
+    await connection.execute(
+        "SELECT alter_job(job_id, config => config || '{\"compress_after\": \"26:00:00\"}')"
+        " FROM timescaledb_information.jobs"
+        " WHERE proc_name = 'policy_compression' AND hypertable_name = ANY($1::text[])",
+        list(catalog.TABLES),
+    )
 
     first = await maintenance.maintain(connection)
     second = await maintenance.maintain(connection)
@@ -276,6 +282,7 @@ async def test_policies_that_fell_back_to_defaults_are_altered_by_maintenance(ti
     assert first == [
         "altered 10 retention policies of raw",
         "altered 10 retention policies of 1m",
+        "altered 10 compression policies of raw",
     ]
     assert second == []
     await connection.close()
