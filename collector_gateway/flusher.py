@@ -77,8 +77,11 @@ class Flusher:
         since = self._stalled_since_s
         return 0.0 if since is None else time.monotonic() - since
 
-    async def flush(self, work: list[Submission]) -> None:
-        """Store submissions and settle each; comes back when all have a verdict."""
+    async def flush(self, work: list[Submission], *, gives_way: bool = False) -> list[Submission]:
+        """Store submissions and settle each; return those that have no verdict.
+
+        There are such when it is to stop, and, where it `gives_way`, when others hold a lock.
+        """
         tries = slow = 0
         waits = backoff.delays(BACKOFF)
         while work:
@@ -90,6 +93,8 @@ class Flusher:
                 ):
                     work = await self._transactions.store(connection, work)
             except Exception as error:
+                if gives_way and isinstance(error, asyncpg.LockNotAvailableError):
+                    return work
                 verdict = classify(error)
                 self._report(error, verdict, len(work))
                 if verdict is Verdict.REPAIR:
@@ -104,34 +109,35 @@ class Flusher:
                 if verdict is not Verdict.WAIT:
                     return await self._isolate(work, verdict, error)
                 if await backoff.pause(next(waits), self._stop) and self._stop.is_set():
-                    return None  # unsettled: the agents still have it and will send it again
+                    return work  # the agents still have it and will send it again
             else:
                 self._recovered()
                 self._metrics.flush_seconds.observe(time.monotonic() - started_s)
-        return None
+        return []
 
-    async def _halve(self, work: list[Submission]) -> None:
+    async def _halve(self, work: list[Submission]) -> list[Submission]:
         middle = len(work) // 2
-        await self.flush(work[:middle])
-        await self.flush(work[middle:])
+        return [*await self.flush(work[:middle]), *await self.flush(work[middle:])]
 
     async def _isolate(
         self, work: list[Submission], verdict: Verdict, error: BaseException
-    ) -> None:
+    ) -> list[Submission]:
         """Find the submission that the database refuses by halving, and give the others theirs."""
         if len(work) > 1:
-            await self._halve(work)
-            return
+            return await self._halve(work)
         (submission,) = work
         detail = f"the database refused it: {str(error)[:200]}"
         if submission.batch is None:
             submission.settle(Outcome.REJECTED, detail)
         elif verdict is Verdict.REJECT:
-            await self.flush([_given_up(submission, "storage", detail, Outcome.REJECTED)])
+            return await self.flush([_given_up(submission, "storage", detail, Outcome.REJECTED)])
         else:
-            await self._park(submission, detail, getattr(error, "sqlstate", None))
+            return await self._park(submission, detail, getattr(error, "sqlstate", None))
+        return []
 
-    async def _park(self, submission: Submission, detail: str, sqlstate: str | None) -> None:
+    async def _park(
+        self, submission: Submission, detail: str, sqlstate: str | None
+    ) -> list[Submission]:
         """Keep the bytes of a batch where people can see and replay them."""
         batch = submission.batch
         assert batch is not None  # noqa: S101 - only numbered batches are parked
@@ -152,8 +158,8 @@ class Flusher:
             except Exception as error:
                 self._report(error, Verdict.WAIT, 1)
                 if await backoff.pause(next(waits), self._stop):
-                    return
-        await self.flush([_given_up(submission, "parked", detail, Outcome.PARKED)])
+                    return [submission]
+        return await self.flush([_given_up(submission, "parked", detail, Outcome.PARKED)])
 
     def _report(self, error: BaseException, verdict: Verdict, count: int) -> None:
         """Count a failed flush, and log it when it is news."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FLUSH_EVERY_S = 0.05  # at most so often: one commit serves everybody who comes within it
 HTTP_WAIT_S = 10.0
+GIVE_WAY_S = 1.0  # after a piece of backlog found its tables locked
 
 
 class Ingest:
@@ -54,6 +55,8 @@ class Ingest:
         self._lanes = Lanes()
         self._arrived = asyncio.Event()
         self._stop = asyncio.Event()
+        self._aside: list[Submission] = []  # the piece of backlog that gave way
+        self._aside_until_s = 0.0
         self._flusher = Flusher(
             pool,
             Transactions(session_of=session_of, metrics=metrics),
@@ -124,14 +127,34 @@ class Ingest:
     async def run(self) -> None:
         """Flush until stopped; the last flushes take what is queued, if the database lets them."""
         next_s = 0.0
-        while not (self._stop.is_set() and not len(self._lanes)):
-            await self._arrived.wait()
-            if not len(self._lanes):
+        while self._waiting or not self._stop.is_set():
+            if not self._waiting:
                 self._arrived.clear()
+                await self._arrived.wait()
                 continue
-            if not self._lanes.is_worth_a_flush:
+            if self._aside or not self._lanes.is_worth_a_flush:
                 await backoff.pause(next_s - time.monotonic(), self._stop)
             next_s = time.monotonic() + FLUSH_EVERY_S
-            for take in (self._lanes.take_live, self._lanes.take_backlog):
-                if work := take():
-                    await self._flusher.flush(work)
+            if work := self._lanes.take_live():
+                await self._flusher.flush(work)
+            await self._flush_backlog()
+
+    @property
+    def _waiting(self) -> int:
+        """How many submissions have no verdict."""
+        return len(self._lanes) + len(self._aside)
+
+    async def _flush_backlog(self) -> None:
+        """Flush a piece of backlog; where its tables are locked it waits, and nobody behind it.
+
+        TimescaleDB lets nothing be written into a chunk while it compresses it: of a thousand
+        servers that can take half a minute.
+        """
+        stopping = self._stop.is_set()
+        if not stopping and time.monotonic() < self._aside_until_s:
+            return
+        work, self._aside = self._aside or self._lanes.take_backlog(), []
+        if work:
+            left = await self._flusher.flush(work, gives_way=not stopping)
+            if not self._stop.is_set():
+                self._aside, self._aside_until_s = left, time.monotonic() + GIVE_WAY_S * bool(left)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 
 from collector_gateway.credits import STREAM_MAX
 from hostpulse.v1 import telemetry_pb2 as pb
@@ -115,3 +117,33 @@ async def test_fresh_samples_are_visible_within_a_second_while_a_backlog_drains(
 
     assert len(lags_s) >= 10
     assert max(lags_s) < 1.0
+
+
+async def test_backlog_that_may_not_be_written_yet_keeps_no_fresh_samples_waiting(
+    harness, connection
+):
+    age_s = 30 * 3600
+    day = datetime.now(UTC) - timedelta(seconds=age_s)
+    async with harness.stream() as returning, harness.stream(epoch=6) as steady:
+        await hello(returning, last_seq=10)
+        await next_of(returning, "backfill_credit")
+        await steady.hello("b")
+        lags_s = []
+        async with connection.transaction():  # as TimescaleDB does while it compresses a chunk
+            await connection.execute(
+                f"LOCK TABLE hostpulse_internal.cpu_{day:%Y%m%d} IN EXCLUSIVE MODE"
+            )
+            await returning.send(old_batch(returning, 1, age_s=age_s))
+            for seq in range(1, 41):
+                begun = time.monotonic()
+                await steady.send_batch(seq)
+                await steady.ack()
+                lags_s.append(time.monotonic() - begun)
+                await asyncio.sleep(0.05)
+            held = await connection.fetchval("SELECT count(*) FROM cpu WHERE time < $1", day)
+        ack = await returning.ack()
+
+    assert max(lags_s) < 0.5
+    assert held == 0
+    assert ack.seq == 1
+    assert await connection.fetchval("SELECT count(*) FROM cpu") == 41
