@@ -11,7 +11,7 @@ from storage.errors import SchemaMismatch
 if TYPE_CHECKING:
     from storage.database import Connection
 
-SCHEMA = 17  # the number of the newest migration that this code needs
+SCHEMA = 18  # the number of the newest migration that this code needs
 
 FIND = """
 SELECT

@@ -52,6 +52,14 @@ class Engine(Protocol):
         """Return what brings a database that was made before migration 0014 up to date."""
         ...
 
+    def index_by_time_sql(self) -> list[str]:
+        """Return the statements that index rows by time alone, where that helps."""
+        ...
+
+    def drop_index_by_time_sql(self) -> list[str]:
+        """Return the statements that drop these indexes again."""
+        ...
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Make room ahead, drop what has expired; return what was done, one line each.
 

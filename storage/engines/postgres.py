@@ -82,6 +82,21 @@ class PostgresEngine:
             for tier in TIERS
         ]
 
+    def index_by_time_sql(self) -> list[str]:
+        """Say of each half megabyte from when to when its rows are; they lie in that order."""
+        return [
+            f"CREATE INDEX {name}_by_time ON {relation} USING brin (time)"
+            " WITH (pages_per_range = 64, autosummarize = on)"
+            for name, relation in _relations()
+        ]
+
+    def drop_index_by_time_sql(self) -> list[str]:
+        """Drop them; the index of rollups is in their schema."""
+        return [
+            f"DROP INDEX {relation.removesuffix(name)}{name}_by_time"
+            for name, relation in _relations()
+        ]
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Create the partitions of the coming days, drop those past retention."""
         await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
@@ -115,6 +130,15 @@ class PostgresEngine:
     async def rollup_lag_s(self, connection: Connection) -> float | None:
         """Return by how many seconds the slowest rollup is behind its buckets."""
         return await rolling.lag_s(connection)
+
+
+def _relations() -> list[tuple[str, str]]:
+    """List all partitioned tables, by their name and as SQL has it."""
+    rollups = [f"{table}_{tier.name}_rollup" for table in catalog.TABLES for tier in TIERS]
+    return [
+        *((table, table) for table in catalog.TABLES),
+        *((name, f"{INTERNAL}.{name}") for name in rollups),
+    ]
 
 
 def _partitioned(kept: Retention, needed: Mapping[str, datetime]) -> list[Partitioned]:

@@ -198,6 +198,14 @@ class TimescaleEngine:
             REFRESH_SOON,
         ]
 
+    def index_by_time_sql(self) -> list[str]:
+        """Return nothing: chunks are small enough to be read whole."""
+        return []
+
+    def drop_index_by_time_sql(self) -> list[str]:
+        """Return nothing."""
+        return []
+
     async def maintain(self, connection: Connection, now: datetime) -> list[str]:
         """Leave it to TimescaleDB's policies, once these say what the database's settings do.
 

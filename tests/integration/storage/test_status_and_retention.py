@@ -270,7 +270,7 @@ async def test_policies_that_say_something_else_are_altered_by_maintenance(times
     connection = await open_connection(timescale_migrated, "test", statement_timeout_s=60)
     await retention.keep(connection, Retention(raw=9 * DAY, minute=40 * DAY))
     await connection.execute(
-        "SELECT alter_job(job_id, config => config || '{\"compress_after\": \"26:00:00\"}')"
+        'SELECT alter_job(job_id, config => config || \'{"compress_after": "26:00:00"}\')'
         " FROM timescaledb_information.jobs"
         " WHERE proc_name = 'policy_compression' AND hypertable_name = ANY($1::text[])",
         list(catalog.TABLES),
