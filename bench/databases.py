@@ -50,6 +50,18 @@ def embedded() -> Generator[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+@contextmanager
+def named(dsn: str | None) -> Generator[str]:
+    """Yield a migrated database: the empty one that `dsn` names, else an embedded one."""
+    if dsn is None:
+        with embedded() as made:
+            yield made
+        return
+    wait_for(dsn)
+    run.upgrade(dsn)
+    yield dsn
+
+
 def wait_for(dsn: str) -> None:
     """Create the database as soon as its server answers."""
     deadline = time.monotonic() + READY_WITHIN_S

@@ -1,6 +1,6 @@
 """How fast a fleet's backlog drains after an outage, and how late fresh ticks are meanwhile.
 
-    python -m bench.drain [--agents 50] [--hours 6]
+    python -m bench.drain [--agents 50] [--hours 6] [--dsn DSN]
 
 Each agent has a real spool on disk with a full tick for every 10 s of the outage, and the real
 uplink; all run in this process. They come back at once, to a real gateway process and the embedded
@@ -184,10 +184,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=50)
     parser.add_argument("--hours", type=float, default=6.0)
+    parser.add_argument("--dsn", help="an empty database to use instead of the embedded one")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="hostpulse-bench-") as root,
-        databases.embedded() as dsn,
+        databases.named(options.dsn) as dsn,
         gateways.running(dsn) as served,
     ):
         asyncio.run(measure(options, Path(root), dsn, served))

@@ -1,11 +1,12 @@
 """How many full ticks a second a gateway and a database take, durable, and at what cost.
 
     python -m bench.ingest [--ticks-per-s 4000] [--seconds 20] [--streams 400] [--gateways 1]
+                           [--dsn DSN]
 
-Runs the embedded PostgreSQL (durable as shipped), a gateway process and a load generator on this
-machine; "2 cores" includes the generator. Prints acked ticks a second, the time from sending to the
-ack (which follows the commit), CPU seconds per million values, and memory. `--ticks-per-s 0` sends
-as fast as acks come back.
+Runs the embedded PostgreSQL (durable as shipped) unless `--dsn` names a database, a gateway process
+and a load generator on this machine; "2 cores" includes the generator. Prints acked ticks a second,
+the time from sending to the ack (which follows the commit), CPU seconds per million values, and
+memory. `--ticks-per-s 0` sends as fast as acks come back.
 """
 
 from __future__ import annotations
@@ -175,7 +176,10 @@ class Load:
 
 
 def measure(options: argparse.Namespace) -> None:
-    with databases.embedded() as dsn, gateways.running(dsn, [{}] * options.gateways) as served:
+    with (
+        databases.named(options.dsn) as dsn,
+        gateways.running(dsn, [{}] * options.gateways) as served,
+    ):
         load = Load(served.addresses, served.key, agents=options.streams, rate=options.ticks_per_s)
         watched = {"gateway": served.processes, "postgres": [served.postgres]}
         before = {name: sum(map(gateways.cpu_s, each)) for name, each in watched.items()}
@@ -231,6 +235,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--streams", type=int, default=400)
     parser.add_argument("--gateways", type=int, default=1)
+    parser.add_argument("--dsn", help="an empty database to use instead of the embedded one")
     options = parser.parse_args()
     measure(options)
 

@@ -39,8 +39,8 @@ class Panel:
             variables=grafana.constants(f"{self.asked.board}.json")
             | {
                 "server": str(server_id),
-                "interface": [row[0] for row in SERIES["network"][1]],
-                "mount": [row[0] for row in SERIES["disk_usage"][1]],
+                "interface": [str(row[0]) for row in SERIES["network"][1]],
+                "mount": [str(row[0]) for row in SERIES["disk_usage"][1]],
             },
         )
         return grafana.expand(self.asked, view)
