@@ -86,9 +86,7 @@ class Intake:
         )
         self._metrics = metrics
         self._clock = clock
-        self._times = SessionClock(
-            hello, clock.wall_ns(), claimed.clock_offset_ms, claimed.offsets_ms
-        )
+        self._times = SessionClock(hello, clock, claimed.clock_offset_ms, claimed.offsets_ms)
         self._answer = answer
         self._end = end
         self._fenced = False
@@ -140,7 +138,7 @@ class Intake:
                 f"got {batch.epoch}, {batch.seq}",
             )
             return
-        stamp = self._times.stamp(batch, self._clock.wall_ns())
+        stamp = self._times.stamp(batch)
         if samples > BATCH_MAX_SAMPLES or len(data) > BATCH_MAX_BYTES:
             await self._give_up(
                 batch,
