@@ -45,6 +45,13 @@ def _check_server_settings(server_name: str) -> None:
     """
     gateway = settings.load(GatewaySettings)
     alerting_settings.load()
+    if gateway.tls_client_ca:
+        raise ConfigError(
+            "HOSTPULSE_TLS_CLIENT_CA",
+            expectation="unset under `hostpulse up`, whose own agent has no certificate: start "
+            "gateway, alerting and agent each by itself",
+            value=gateway.tls_client_ca,
+        )
     try:
         servers.check_name(server_name)
     except servers.InvalidName as error:
