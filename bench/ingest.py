@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ssl
 
 STREAM = "/hostpulse.v1.TelemetryService/Stream"
-STREAMS_PER_CONNECTION = 50
+STREAMS_PER_CONNECTION = 4
 WINDOW = 8  # unacked ticks of a stream when sending as fast as possible
 PACE_S = 0.005
 ENDS_WITHIN_S = 20.0

@@ -64,6 +64,7 @@ GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_concurrent_streams", STREAMS_MAX_CONNECTION),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.max_connection_idle_ms", IDLE_MS),
+    ("grpc.http.overload_protection", 1),  # streams that were reset count until they are gone
     ("grpc.so_reuseport", 0),  # two gateways on one port is a mistake, not a feature
 )
 DRAIN_S = 2.0

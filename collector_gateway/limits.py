@@ -24,7 +24,7 @@ MESSAGE_MIN_BYTES = 256  # what a small message costs is not its bytes
 VERDICT_MIN_BYTES = 32 * 1024  # each is an event, under the lock that changes of config wait for
 SAMPLE_MIN_BYTES = 32  # nor what a row costs: those of a full tick take about as much
 STREAMS_MAX = 20_000  # open at once on this gateway
-STREAMS_MAX_CONNECTION = 100  # an agent has one; what waits beyond keeps new ones of others out
+STREAMS_MAX_CONNECTION = 4  # an agent has one; who resets them without pause has no more either
 
 
 class Limits:

@@ -96,7 +96,9 @@ class Harness:
 
     @asynccontextmanager
     async def stream(self, *, key: str | None = None, epoch: int = 5) -> AsyncGenerator[Agent]:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.gateway.grpc_port}") as channel:
+        address = f"127.0.0.1:{self.gateway.grpc_port}"
+        options = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own, as agents have
+        async with grpc.aio.insecure_channel(address, options=options) as channel:
             call = channel.stream_stream(STREAM)(
                 metadata=(("authorization", f"Bearer {key or self.admin_key}"),)
             )
