@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,8 +61,12 @@ class Watched:
 
 def cpu_s(process: psutil.Process) -> float:
     """Return the CPU seconds that a process and its children have used."""
-    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return sum(t.user + t.system for t in times)
+    used_s = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker of the database may have ended
+            times = each.cpu_times()
+            used_s += times.user + times.system
+    return used_s
 
 
 @contextmanager
