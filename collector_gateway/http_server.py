@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from collector_gateway.addresses import network_of
 from collector_gateway.proxies import Proxies
 from hostpulse import errors
 
@@ -120,7 +121,7 @@ def _protocol(proxies: Proxies) -> type[H11Protocol]:
             super().connection_made(transport)
             host = self.client[0] if self.client else ""
             if host and host not in proxies:
-                self._host = host
+                self._host = host = network_of(host)
                 open_by_host[host] += 1
                 if open_by_host[host] > ADDRESS_MAX_CONNECTIONS:
                     transport.abort()
