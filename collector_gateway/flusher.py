@@ -94,6 +94,7 @@ class Flusher:
                     work = await self._transactions.store(connection, work)
             except Exception as error:
                 if gives_way and isinstance(error, asyncpg.LockNotAvailableError):
+                    self._metrics.flush_failures.labels(verdict="gives_way").inc()
                     return work
                 verdict = classify(error)
                 self._report(error, verdict, len(work))

@@ -14,6 +14,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import structlog
+
 from collector_gateway.flusher import Flusher
 from collector_gateway.lanes import Lanes, Outcome, Submission, hour_of
 from collector_gateway.transactions import Transactions
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 FLUSH_EVERY_S = 0.05  # at most so often: one commit serves everybody who comes within it
 HTTP_WAIT_S = 10.0
 GIVE_WAY_S = 1.0  # after a piece of backlog found its tables locked
+
+log = structlog.get_logger()
 
 
 class Ingest:
@@ -57,6 +61,7 @@ class Ingest:
         self._stop = asyncio.Event()
         self._aside: list[Submission] = []  # the piece of backlog that gave way
         self._aside_until_s = 0.0
+        self._is_held_up = False
         self._flusher = Flusher(
             pool,
             Transactions(session_of=session_of, metrics=metrics),
@@ -156,5 +161,8 @@ class Ingest:
         work, self._aside = self._aside or self._lanes.take_backlog(), []
         if work:
             left = await self._flusher.flush(work, gives_way=not stopping)
+            if bool(left) != self._is_held_up:
+                self._is_held_up = bool(left)
+                log.info("backlog_waits_for_a_lock" if left else "backlog_goes_on")
             if not self._stop.is_set():
                 self._aside, self._aside_until_s = left, time.monotonic() + GIVE_WAY_S * bool(left)
