@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
 from alerting import backtest, records
@@ -49,6 +50,11 @@ DONE = """
     WHERE a.id = seen.id AND a.learned_at = seen.learned_at
 """
 
+# Behind all others, so that it holds up none.
+_LATER = """
+    UPDATE late_arrival SET learned_at = clock_timestamp() WHERE id = $1 AND evaluated_at IS NULL
+"""
+
 # What was told in time, or is known already, is no news.
 _KEEP = """
     INSERT INTO late_firing (learned_at, rule_name, server_id, labels, severity, fired_at,
@@ -67,7 +73,8 @@ _KEEP = """
 async def run_once(connection: Connection) -> int:
     """Look at some of what came late, all in one transaction; return how many stretches.
 
-    One worker at a time does: to the others there is nothing.
+    One worker at a time does: to the others there is nothing. A stretch that takes longer than the
+    statement timeout is tried again after the others.
     """
     async with connection.transaction():
         if not await connection.fetchval(_LOCK):
@@ -76,12 +83,32 @@ async def run_once(connection: Connection) -> int:
         if not waiting:
             return 0
         chosen, _ = await records.load_rules(connection)
-        for row in waiting:
-            await _learn(connection, [rule for rule in chosen if rule.enabled], dict(row))
+        enabled = [rule for rule in chosen if rule.enabled]
+        done = [row for row in waiting if await _learned(connection, enabled, dict(row))]
         await connection.execute(
-            DONE, [row["id"] for row in waiting], [row["learned_at"] for row in waiting]
+            DONE, [row["id"] for row in done], [row["learned_at"] for row in done]
         )
     return len(waiting)
+
+
+async def _learned(
+    connection: Connection, chosen: list[Rule], arrival: Mapping[str, object]
+) -> bool:
+    """Evaluate a stretch, in a savepoint; False where it took too long."""
+    try:
+        async with connection.transaction():
+            await _learn(connection, chosen, arrival)
+    except asyncpg.QueryCanceledError as error:
+        log.warning(
+            "late_samples_put_off",
+            server_id=arrival["server_id"],
+            from_time=str(arrival["from_time"]),
+            to_time=str(arrival["to_time"]),
+            error=str(error),
+        )
+        await connection.execute(_LATER, arrival["id"])
+        return False
+    return True
 
 
 async def _learn(connection: Connection, chosen: list[Rule], arrival: Mapping[str, object]) -> None:

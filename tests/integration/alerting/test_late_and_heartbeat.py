@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from alerting import dead_man, late
+from alerting import backtest, dead_man, late
 from hostpulse import errors
 
 RULE = [{"severity": "warning", "threshold": 80, "for_s": 30}]
@@ -56,6 +56,36 @@ async def test_what_was_told_in_time_is_no_news(backfilled):
     await late.run_once(backfilled.connection)
 
     assert await backfilled.connection.fetchval("SELECT count(*) FROM late_firing") == 0
+
+
+async def test_a_stretch_that_takes_too_long_holds_up_no_other(backfilled, monkeypatch):
+    slow = await backfilled.add_server("slow", interval_s=10)
+    await backfilled.connection.execute(
+        "INSERT INTO late_arrival (server_id, from_time, to_time, learned_at) VALUES"
+        " ($1, now() - interval '65 minutes', now() - interval '59 minutes',"
+        " now() - interval '2 minutes')",
+        slow,
+    )
+    find = backtest.find
+
+    async def sleep_for_the_slow_one(connection, rule, *, servers, **span):
+        if servers == [slow]:
+            await connection.execute("SELECT pg_sleep(10)")
+        return await find(connection, rule, servers=servers, **span)
+
+    monkeypatch.setattr(backtest, "find", sleep_for_the_slow_one)
+    await backfilled.connection.execute("SET statement_timeout = '500ms'")
+
+    looked = await late.run_once(backfilled.connection)
+    at_once = await late.run_once(backfilled.connection)
+
+    assert (looked, at_once) == (2, 0)  # not before it has waited as all do
+    assert await backfilled.connection.fetchval("SELECT count(*) FROM late_firing") == 1
+    waiting = await backfilled.connection.fetch(
+        "SELECT server_id, learned_at > now() - interval '30 seconds' AS behind"
+        " FROM late_arrival WHERE evaluated_at IS NULL"
+    )
+    assert [tuple(row) for row in waiting] == [(slow, True)]
 
 
 class Outside:
