@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 WATCH_INTERVAL_S = 2.0
 MAINTENANCE_INTERVAL_S = 600.0
 ROLLUP_INTERVAL_S = 30.0  # late samples show in rollups within two minutes
-MAINTENANCE_TIMEOUT_S = 300.0
+# A run ends by itself before that; only a database that says nothing more makes it so long.
+RUN_TIMEOUT_S = maintenance.TIMEOUT_S + 30.0
 MAINTENANCE_LATE_S = 4 * 3600.0  # partitions are made days ahead: this is early enough to say so
 STALLED_S = 10.0
 
@@ -95,9 +96,9 @@ class Upkeep:
         while True:
             delay_s = MAINTENANCE_INTERVAL_S
             try:
-                async with asyncio.timeout(MAINTENANCE_TIMEOUT_S):
+                async with asyncio.timeout(RUN_TIMEOUT_S):
                     connection = await database.connect(
-                        self._dsn, "maintenance", statement_timeout_s=MAINTENANCE_TIMEOUT_S
+                        self._dsn, "maintenance", statement_timeout_s=maintenance.TIMEOUT_S
                     )
                     try:
                         done = await maintenance.maintain(connection)
@@ -122,9 +123,9 @@ class Upkeep:
         """Keep rollups up to date until stopped; one process at a time does it."""
         while True:
             try:
-                async with asyncio.timeout(MAINTENANCE_TIMEOUT_S):
+                async with asyncio.timeout(RUN_TIMEOUT_S):
                     connection = await database.connect(
-                        self._dsn, "rollups", statement_timeout_s=MAINTENANCE_TIMEOUT_S
+                        self._dsn, "rollups", statement_timeout_s=maintenance.TIMEOUT_S
                     )
                     try:
                         await maintenance.roll_up(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ADVISORY_LOCK = 7_240_002  # any number, the same in every process that maintains
 ROLLUP_LOCK = 7_240_003
+TIMEOUT_S = 300.0  # of one run
 
 REMEMBER = """
 INSERT INTO setting (key, value) VALUES ('maintenance.last_run', to_jsonb(now()))
@@ -63,6 +65,9 @@ async def maintain(connection: Connection, *, now: datetime | None = None) -> li
     """Make partitions ahead, drop what has expired; return what was done.
 
     Returns None where another process is at it. Must not run in a transaction; safe to interrupt.
+
+    Raises:
+        TimeoutError: it took longer than TIMEOUT_S; what was done stays.
     """
     async with _alone(connection, ADVISORY_LOCK, "maintenance") as alone:
         if not alone:
@@ -79,7 +84,11 @@ async def maintain(connection: Connection, *, now: datetime | None = None) -> li
 
 
 async def roll_up(connection: Connection) -> int | None:
-    """Bring rollups up to date; return the rows written, None where another process is at it."""
+    """Bring rollups up to date; return the rows written, None where another process is at it.
+
+    Raises:
+        TimeoutError: it took longer than TIMEOUT_S; what was done stays.
+    """
     async with _alone(connection, ROLLUP_LOCK, "rollups") as alone:
         if not alone:
             return None
@@ -102,11 +111,13 @@ async def _alone(connection: Connection, lock: int, kind: str) -> AsyncGenerator
         yield False
         return
     try:
-        yield True
+        async with asyncio.timeout(TIMEOUT_S) as limit:
+            yield True
         await connection.execute(OUTCOME, kind, None)
-    except asyncpg.PostgresError as error:
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
-            await connection.execute(OUTCOME, kind, f"{type(error).__name__}: {error}")
+    except (asyncpg.PostgresError, TimeoutError) as error:
+        reason = f"not done within {TIMEOUT_S:g} s" if limit.expired() else str(error)
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await connection.execute(OUTCOME, kind, f"{type(error).__name__}: {reason}")
         raise
     finally:
         # A connection that is gone holds no lock; and what went wrong before must not be hidden.

@@ -50,6 +50,23 @@ async def test_a_rollup_that_was_cancelled_for_good_is_made_by_the_next_run(conn
     await assert_rolled_up(connection)
 
 
+async def test_a_rollup_that_takes_too_long_ends_and_says_so(connection, others, monkeypatch):
+    await put(connection)
+    monkeypatch.setattr(maintenance, "TIMEOUT_S", 0.3)
+    blocker, slow = await others(), await others()
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE cpu IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(TimeoutError):
+            await maintenance.roll_up(slow)
+
+    outcome = (await maintenance.outcomes(connection))["rollups"]
+    monkeypatch.undo()
+    await maintenance.roll_up(connection)  # the lock of the one that took too long is free
+
+    assert outcome.error == "TimeoutError: not done within 0.3 s"
+    await assert_rolled_up(connection)
+
+
 async def test_a_rollup_killed_in_mid_transaction_is_made_by_another_process(connection, others):
     await put(connection)
     blocker, victim = await others(), await others()
