@@ -12,6 +12,7 @@ from collector_gateway import auth, denials
 from collector_gateway.buckets import Limited
 from collector_gateway.principals import Principal, Unauthenticated
 from hostpulse import errors
+from storage import audit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,6 +45,7 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        audit.caller_address.set(limiting.address_of(scope) or None)
         if scope["type"] == "http" and not _is_open(scope["path"]):
             request = Request(scope)
             try:
@@ -89,7 +91,6 @@ class RequireKey:
         """Tell the audit log; what strangers ask for is not told apart."""
         if self._denied is None:
             return
-        client = scope.get("client")
         subject = None
         if who is not None:
             route = scope.get("route")  # the template: names in a path are anybody's choice
@@ -99,7 +100,7 @@ class RequireKey:
                 actor=who.actor if who else "(unknown)",
                 action="http.request",
                 subject=subject,
-                address=client[0] if client else None,
+                address=limiting.address_of(scope) or None,
                 detail={"reason": reason},
             )
         )

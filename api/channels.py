@@ -177,7 +177,6 @@ async def _note(
         action=action,
         subject=channel.name,
         allowed=True,
-        address=request.client.host if request.client else None,
         detail={"kind": channel.kind, "enabled": channel.enabled},
     )
 

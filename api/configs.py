@@ -75,7 +75,6 @@ def router(services: Services) -> APIRouter:
                 comment=_text(body, "comment"),
                 priority=_whole(body, "priority"),
                 expected_revision=_whole(body, "expected_revision"),
-                address=_address(request),
             )
 
         return await _changed(change)
@@ -103,7 +102,6 @@ def router(services: Services) -> APIRouter:
                 author=_author(request),
                 to=_whole(body, "revision"),
                 comment=_text(body, "comment"),
-                address=_address(request),
             )
 
         return await _changed(change)
@@ -152,10 +150,6 @@ def _scope(text: str) -> configs.Scope:
 
 def _author(request: Request) -> str:
     return access.principal(request).actor
-
-
-def _address(request: Request) -> str | None:
-    return request.client.host if request.client else None
 
 
 async def _body(request: Request, keys: tuple[str, ...]) -> dict[str, object]:

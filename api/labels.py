@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access, bodies, documents, limiting
+from api import access, bodies, documents
 from api.reading import unknown_server
 from api.rules import refusal
 from hostpulse import errors
@@ -40,7 +40,6 @@ def router(services: Services) -> APIRouter:
                     name,
                     given,
                     labelled_by=access.principal(request).actor,
-                    address=limiting.address_of(request.scope) or None,
                 )
         except servers.InvalidName as error:
             raise unknown_server(name) from error

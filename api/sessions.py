@@ -60,21 +60,21 @@ class Sessions:
             require_page(request)
         return principal
 
-    async def begin(self, key_id: int, *, actor: str, address: str | None) -> str:
+    async def begin(self, key_id: int, *, actor: str) -> str:
         """Begin a session of a key and return its token."""
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
-            return await web_sessions.begin(connection, key_id, actor=actor, address=address)
+            return await web_sessions.begin(connection, key_id, actor=actor)
 
-    async def begin_by_link(self, link: str, *, address: str | None) -> str | None:
+    async def begin_by_link(self, link: str) -> str | None:
         """Use a link up and begin a session; None if the link is unknown, used or too old."""
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
-            return await web_sessions.begin_by_link(connection, link, address=address)
+            return await web_sessions.begin_by_link(connection, link)
 
-    async def end(self, token: str, *, address: str | None) -> None:
+    async def end(self, token: str) -> None:
         """Sign out."""
         self._known.pop(web_sessions.digest(token), None)
         async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
-            await web_sessions.end(connection, token, address=address)
+            await web_sessions.end(connection, token)
 
     async def _look(self, token: str) -> Principal:
         digest = web_sessions.digest(token)

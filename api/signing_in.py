@@ -52,9 +52,8 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
 
     async def by_link(request: Request, link: str) -> str:
         """Begin a session with a link; a wrong one counts as a failed login of its address."""
-        address = limiting.address_of(request.scope)
-        async with attempt_of(address) as attempt:
-            token = await signed_in.begin_by_link(link, address=address or None)
+        async with attempt_of(limiting.address_of(request.scope)) as attempt:
+            token = await signed_in.begin_by_link(link)
             if token is None:
                 attempt.fail()
         if token is None:
@@ -79,7 +78,7 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
         if who.role not in web_sessions.PEOPLE:
             detail = f"a key of role {who.role} is not for people: take one of role reader"
             raise problems.Problem(HTTPStatus.FORBIDDEN, detail)
-        return await signed_in.begin(who.key_id, actor=who.actor, address=address or None)
+        return await signed_in.begin(who.key_id, actor=who.actor)
 
     async def note(request: Request, name: str, reason: str) -> None:
         """Tell the audit log of an attempt that failed."""
@@ -98,7 +97,7 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
         """Sign out; without a session nothing happens."""
         sessions.require_page(request)
         if token := request.cookies.get(sessions.COOKIE):
-            await signed_in.end(token, address=limiting.address_of(request.scope) or None)
+            await signed_in.end(token)
         answer = Response(status_code=HTTPStatus.NO_CONTENT)
         sessions.delete_cookie(answer)
         return answer

@@ -7,23 +7,22 @@ from urllib.parse import unquote
 
 
 def host_of(peer: str) -> str:
-    """Return a gRPC peer (`ipv4:10.0.0.9:51234`) without its port, which is new each time."""
-    return peer.rpartition(":")[0] or peer
+    """Return the address of a gRPC peer, as HTTP has it; of another kind of socket the kind.
+
+    Peers are `ipv4:10.0.0.9:51234`, `ipv6:%5B::1%5D:51234`, `unix:`.
+    """
+    host = unquote(peer).rpartition(":")[0] or peer
+    return host.removeprefix("ipv4:").removeprefix("ipv6:").strip("[]")
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one address: with IPv6, all that one customer usually has (a /64).
-
-    Args:
-        address: of HTTP, or a gRPC peer without its port (`ipv4:10.0.0.9`, `ipv6:[::1]`).
-    """
-    host = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").strip("[]")
+    """Return what counts as one address: with IPv6, all that one customer usually has (a /64)."""
     try:
-        parsed = ipaddress.ip_address(host)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
-        return host
+        return address
     if isinstance(parsed, ipaddress.IPv4Address):
-        return host
+        return address
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((parsed, 64), strict=False))

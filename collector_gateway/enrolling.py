@@ -16,7 +16,7 @@ from collector_gateway.denials import Denial
 from collector_gateway.greeting import FACT_MAX_CHARS, MACHINE_ID_MAX_CHARS
 from collector_gateway.holding import pushback
 from hostpulse.v1 import telemetry_pb2 as pb
-from storage import enrollments
+from storage import audit, enrollments
 from storage.servers import InvalidName, check_name
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class EnrollmentService:
     async def _enroll(self, data: bytes, context: Context) -> bytes:
         """Exchange a token for a key; what is no token of ours counts as a failed login."""
         address = host_of(context.peer())
+        audit.caller_address.set(address)
         try:
             self._limits.admit_call(address)
             async with self._limits.logins.attempt(address) as attempt:

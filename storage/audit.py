@@ -7,6 +7,7 @@ the transaction of the action. Repeated denials are one row a minute with a coun
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from storage.database import Connection
 
 LIMIT_MAX = 1000
+
+# Of whoever sent the request that is being answered. The doors set it, so that no action can forget
+# it; commands, and what a process does by itself, have none.
+caller_address: ContextVar[str | None] = ContextVar("caller_address", default=None)
 
 RECORD = """
 INSERT INTO audit (actor, action, object, allowed, address, detail, count)
@@ -60,9 +65,13 @@ async def record(
     detail: Mapping[str, Any] | None = None,
     count: int = 1,
 ) -> None:
-    """Write one line; `action` is `noun.verb`, `subject` is what it was done to."""
+    """Write one line; `action` is `noun.verb`, `subject` is what it was done to.
+
+    Without an address it is the caller's.
+    """
+    origin = address or caller_address.get()
     await connection.execute(
-        RECORD, actor, action, subject, allowed, address, dict(detail or {}), count
+        RECORD, actor, action, subject, allowed, origin, dict(detail or {}), count
     )
 
 

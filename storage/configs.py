@@ -71,7 +71,6 @@ async def change(
     comment: str | None = None,
     priority: int | None = None,
     expected_revision: int | None = None,
-    address: str | None = None,
 ) -> Revision:
     """Set the fields of a scope as a whole, to what `edit` makes of those in force.
 
@@ -83,7 +82,6 @@ async def change(
         comment: why.
         priority: of a scope of labels: the higher wins. None leaves it.
         expected_revision: refuse where the newest of the scope is another one; 0 is none.
-        address: of the author, for the audit log.
 
     Raises:
         ConfigError: A field is wrong, or a priority is taken; nothing is stored.
@@ -126,7 +124,6 @@ async def change(
             action="config.set",
             subject=str(scope),
             allowed=True,
-            address=address,
             detail={
                 "revision": made.revision,
                 "before": found,
@@ -145,7 +142,6 @@ async def rollback(
     author: str,
     to: int | None = None,
     comment: str | None = None,
-    address: str | None = None,
 ) -> Revision:
     """Set a scope to what one of its revisions said, as a new revision.
 
@@ -155,7 +151,6 @@ async def rollback(
         author: shown in the history and the audit log.
         to: the revision; None is the one before the newest.
         comment: why; None says which revision it is.
-        address: of the author.
 
     Raises:
         ConfigError: There is no such revision, or what it said is not accepted any more.
@@ -175,7 +170,6 @@ async def rollback(
         author=author,
         comment=comment or f"back to revision {wanted.revision}",
         priority=wanted.priority if scope.labels else None,
-        address=address,
     )
 
 

@@ -18,10 +18,9 @@ async def replace(
     given: Mapping[str, str],
     *,
     labelled_by: str,
-    address: str | None = None,
 ) -> dict[str, str] | None:
     """Give a server these labels and no others; else like `label`."""
-    return await _change(connection, name, lambda _: given, labelled_by, address)
+    return await _change(connection, name, lambda _: given, labelled_by)
 
 
 async def label(
@@ -30,7 +29,6 @@ async def label(
     changes: Mapping[str, str | None],
     *,
     labelled_by: str,
-    address: str | None = None,
 ) -> dict[str, str] | None:
     """Set labels, and drop those that are None; return all, None if there is no such server.
 
@@ -44,7 +42,7 @@ async def label(
         merged = {**before, **changes}
         return {key: value for key, value in merged.items() if value is not None}
 
-    return await _change(connection, name, merge, labelled_by, address)
+    return await _change(connection, name, merge, labelled_by)
 
 
 async def _change(
@@ -52,7 +50,6 @@ async def _change(
     name: str,
     change: Callable[[Mapping[str, str]], Mapping[str, str]],
     labelled_by: str,
-    address: str | None,
 ) -> dict[str, str] | None:
     """Change the labels of a server, and what it is to run, in one transaction."""
     async with connection.transaction():
@@ -74,7 +71,6 @@ async def _change(
             action="server.label",
             subject=name,
             allowed=True,
-            address=address,
             detail={"before": before, "after": after},
         )
     return after

@@ -73,16 +73,13 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-async def begin(
-    connection: Connection, key_id: int, *, actor: str, address: str | None, by: str = "key"
-) -> str:
+async def begin(connection: Connection, key_id: int, *, actor: str, by: str = "key") -> str:
     """Begin a session and return its token; what has expired goes.
 
     Args:
         connection: of the gateway.
         key_id: whose session it is.
         actor: the same, for the audit log.
-        address: where the browser is.
         by: what was shown, `key` or `link`.
     """
     token = new_token()
@@ -105,20 +102,19 @@ async def begin(
             action="session.begin",
             subject=None,
             allowed=True,
-            address=address,
             detail={"by": by},
         )
     return token
 
 
-async def begin_by_link(connection: Connection, link: str, *, address: str | None) -> str | None:
+async def begin_by_link(connection: Connection, link: str) -> str | None:
     """Use a link up and begin a session of its key; None if it is unknown, used or too old."""
     async with connection.transaction():
         key = await connection.fetchrow(_TAKE_LINK, digest(link))
         if key is None:
             return None
         actor = f"key {key['prefix']}"
-        return await begin(connection, key["id"], actor=actor, address=address, by="link")
+        return await begin(connection, key["id"], actor=actor, by="link")
 
 
 async def find(connection: Connection, token: str) -> SignedIn | None:
@@ -133,7 +129,7 @@ async def find(connection: Connection, token: str) -> SignedIn | None:
     return SignedIn(key_id=row["key_id"], prefix=row["prefix"], role=Role(row["role"]))
 
 
-async def end(connection: Connection, token: str, *, address: str | None) -> None:
+async def end(connection: Connection, token: str) -> None:
     """Sign out; without such a session nothing happens."""
     async with connection.transaction():
         prefix = await connection.fetchval(_END, digest(token))
@@ -144,7 +140,6 @@ async def end(connection: Connection, token: str, *, address: str | None) -> Non
                 action="session.end",
                 subject=None,
                 allowed=True,
-                address=address,
             )
 
 

@@ -208,7 +208,7 @@ class Ready:
             "number": n,
             "ack": await self._link(alert, n),
             "link": f"link-{n}",
-            "session": await web_sessions.begin(c, key_id, actor="test", address=None),
+            "session": await web_sessions.begin(c, key_id, actor="test"),
         }
 
     async def _link(self, alert: int, n: int) -> str:
@@ -294,7 +294,9 @@ async def check(ready: Ready, act, action: str) -> str | None:
     return None
 
 
-async def test_every_admin_route_writes_one_row_or_does_nothing(api, ready, monkeypatch):
+async def test_every_admin_route_writes_one_row_or_does_nothing(
+    api, ready, connection, monkeypatch
+):
     run = functools.partial(channel_tests.run, wait_s=0.0)  # nobody sends here
     monkeypatch.setattr(channel_tests, "run", run)
     wrong = {}
@@ -320,11 +322,16 @@ async def test_every_admin_route_writes_one_row_or_does_nothing(api, ready, monk
         if actor != "test" and not action.startswith("session.")  # of whose session it is
     }
 
+    addresses = await connection.fetch("SELECT DISTINCT address FROM audit WHERE actor <> 'test'")
+
     assert wrong == {}
     assert actors == {f"key {keys.prefix_of(api.admin_key)}", "link"}
+    assert [row["address"] for row in addresses] == ["127.0.0.1"]
 
 
-async def test_every_admin_command_writes_one_row_or_does_nothing(ready, database, monkeypatch):
+async def test_every_admin_command_writes_one_row_or_does_nothing(
+    ready, connection, database, monkeypatch
+):
     monkeypatch.setenv("HOSTPULSE_DATABASE_URL", database)
     monkeypatch.setenv("HOSTPULSE_SECRET_KEY", Fernet.generate_key().decode())
     wrong = {}
@@ -338,9 +345,11 @@ async def test_every_admin_command_writes_one_row_or_does_nothing(ready, databas
         if problem := await check(ready, act, action):
             wrong[command] = problem
     actors = {actor for actor, _ in await ready.audited() if actor != "test"}
+    addresses = await connection.fetch("SELECT DISTINCT address FROM audit")
 
     assert wrong == {}
     assert all(actor.startswith("cli:") for actor in actors)
+    assert [row["address"] for row in addresses] == [None]  # of a command
 
 
 @pytest.mark.parametrize(

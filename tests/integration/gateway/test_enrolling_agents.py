@@ -177,11 +177,11 @@ async def test_a_known_name_needs_an_admin_and_the_old_key_ends(asking, token_of
     assert new["server_name"] == "web-1"
     assert await keys.verify(connection, old) is None
     assert await keys.verify(connection, new["api_key"]) is not None
-    actions = await connection.fetch("SELECT action FROM audit WHERE allowed ORDER BY id")
-    assert [row["action"] for row in actions][-3:] == [
-        "enrollment.approve",
-        "key.revoke",
-        "key.create",
+    actions = await connection.fetch("SELECT action, address FROM audit WHERE allowed ORDER BY id")
+    assert [tuple(row) for row in actions][-3:] == [
+        ("enrollment.approve", None),
+        ("key.revoke", "127.0.0.1"),
+        ("key.create", "127.0.0.1"),
     ]
 
 

@@ -44,7 +44,7 @@ def noted(table, time):
 
 def attempt(actor="key 1", subject="web-1", **detail):
     return denials.Denial(
-        actor=actor, action="stream.open", subject=subject, address="ipv4:10.0.0.9", detail=detail
+        actor=actor, action="stream.open", subject=subject, address="10.0.0.9", detail=detail
     )
 
 
