@@ -157,7 +157,7 @@ def shares(spent: Times | None) -> telemetry_pb2.CpuSample:
         return telemetry_pb2.CpuSample()
     whole = _sum(spent)
     user, nice, system, idle, iowait, irq, softirq, steal = (
-        rates.percent(part, whole) for part in spent
+        rates.time_percent(part, whole) for part in spent
     )
     return telemetry_pb2.CpuSample(
         usage_percent=usage_percent(spent),
@@ -203,7 +203,7 @@ def usage_percent(spent: Times | None) -> float | None:
     if spent is None or spent[IDLE] is None:
         return None
     busy = _sum(part for index, part in enumerate(spent) if index not in (IDLE, IOWAIT))
-    return rates.percent(busy, _sum(spent))
+    return rates.time_percent(busy, _sum(spent))
 
 
 def _times(columns: Sequence[bytes], ticks_per_s: int) -> Times | None:

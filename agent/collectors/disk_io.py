@@ -166,7 +166,7 @@ def evaluate(device: str, steps: rates.Steps, seconds: float) -> telemetry_pb2.D
         read_await_ms=rates.ratio(read_ms, reads),
         write_await_ms=rates.ratio(write_ms, writes),
         queue_length=rates.per_second(_seconds(weighted_ms), seconds),
-        utilization_percent=rates.percent(_seconds(busy_ms), seconds),
+        utilization_percent=rates.time_percent(_seconds(busy_ms), seconds),
     )
 
 

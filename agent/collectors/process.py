@@ -54,7 +54,7 @@ class ProcessCollector:
         return [
             self._sample(
                 one,
-                cpu_percent=used.get(one.pid),
+                cpu_percent=rates.to_step(used.get(one.pid)),
                 memory_percent=rates.percent(one.rss_bytes, after.memory_total_bytes),
                 cpu_rank=by_cpu.get(one.pid),
                 memory_rank=by_memory.get(one.pid),

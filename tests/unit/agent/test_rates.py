@@ -71,6 +71,24 @@ def test_a_percentage_is_absent_where_there_is_no_whole(
     assert rates.percent(part, whole) == expected
 
 
+@pytest.mark.parametrize(
+    ("spent", "seconds", "percent"),
+    [
+        (0.01, 10.0, 13 / 128),  # a tick of the kernel
+        (3.3333, 10.0, 4267 / 128),
+        (10.0, 10.0, 100.0),
+        (10.1, 10.0, 100.0),
+        (0.0, 10.0, 0.0),
+        (None, 10.0, None),
+        (1.0, 0.0, None),
+    ],
+)
+def test_shares_of_time_are_told_to_the_128th_of_a_percent(
+    spent: float | None, seconds: float, percent: float | None
+) -> None:
+    assert rates.time_percent(spent, seconds) == percent
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, 5e-324])
 def test_there_is_no_rate_without_time(seconds: float) -> None:
     assert rates.per_second(10.0, seconds) is None
