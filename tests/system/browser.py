@@ -24,6 +24,7 @@ IMAGES = Path(__file__).parents[2] / "docs/images"
 TIMEOUT_MS = 15_000
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+CHART_COUNT = 16  # on the page of a server
 
 
 def launch(playwright: playwright_api.Playwright) -> playwright_api.Browser:
