@@ -11,7 +11,9 @@ Each is asked of another server every time, through the code that answers the AP
 the gateway's, or in SQL where it is about all. At first from cold: before each of these runs the
 caches of PostgreSQL and of the system are emptied, which takes root on the database's machine. The
 others are asked twice, and the second time counts.
-Prints p50 and the slowest, of those too, and plans of what is slower than it should be.
+Prints p50 and the slowest, of those too, how many pages are read where none is in memory, and plans
+of what is slower than it should be. A disk that gives N pages a second takes pages / N from cold:
+many that are rented give so few that nothing else counts.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -50,6 +53,7 @@ MUST_MS = 500.0
 ONE_MS, ALL_MS = 30.0, 150.0
 COLD_RUNS = 5
 POOL_SIZE = 8  # collector_gateway/app.py, the pool for queries
+FORGET = "SELECT pg_buffercache_evict_all()"
 FILE_CACHE = Path("/proc/sys/vm/drop_caches")
 # While filling; the questions are asked of the database as it is shipped.
 IN_A_HURRY = {
@@ -120,6 +124,15 @@ class Question:
     name: str
     aim_ms: float
     ask: Callable[[Recorder, int], Awaitable[object]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Milliseconds, sorted; `pages` are what PostgreSQL reads with nothing in its memory."""
+
+    cold: list[float]
+    warm: list[float]
+    pages: int
 
 
 def series(
@@ -224,15 +237,24 @@ def may_forget() -> bool:
 
 async def forget(pool: database.Pool) -> None:
     """Empty the caches, of PostgreSQL and of the system."""
-    await pool.execute("SELECT pg_buffercache_evict_all()")
+    await pool.execute(FORGET)
     os.sync()
     FILE_CACHE.write_text("3")
 
 
-async def measure(
-    pool: database.Pool, question: Question, *, runs: int, servers: int
-) -> tuple[list[float], list[float]]:
-    """Return the milliseconds of runs from cold, if it can be had, and of the others, sorted."""
+async def count_pages(pool: database.Pool, asked: list[Asked]) -> int:
+    """Count the pages that statements read; what one has read the next finds."""
+    await pool.execute(FORGET)
+    pages = 0
+    for statement, arguments in asked:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+        plan = json.loads(await pool.fetchval(explain, *arguments))[0]
+        pages += plan["Plan"]["Shared Read Blocks"] + plan["Planning"]["Shared Read Blocks"]
+    return pages
+
+
+async def measure(pool: database.Pool, question: Question, *, runs: int, servers: int) -> Measured:
+    """Ask from cold, if it can be had, and again and again."""
     chance = random.Random(1)
     recorder = Recorder(pool)
 
@@ -256,7 +278,9 @@ async def measure(
             plan = await pool.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *arguments)
             print(f"\n-- {question.name}:\n{statement.strip()}")
             print("\n".join(f"   {row[0]}" for row in plan), flush=True)
-    return sorted(cold), sorted(warm)
+    return Measured(
+        cold=sorted(cold), warm=sorted(warm), pages=await count_pages(pool, recorder.asked)
+    )
 
 
 def of_panels(engine: engines.Engine) -> list[Question]:
@@ -283,7 +307,8 @@ async def ask_all(pool: database.Pool, runs: int, *, with_panels: bool) -> None:
     await pool.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
     lines = []
     for question in (*QUESTIONS, *(of_panels(engine) if with_panels else [])):
-        cold, warm = await measure(pool, question, runs=runs, servers=servers)
+        measured = await measure(pool, question, runs=runs, servers=servers)
+        cold, warm = measured.cold, measured.warm
         p95 = statistics.quantiles(warm, n=20)[18]
         longest = max(*cold, *warm)
         verdict = "TOO SLOW" if longest > MUST_MS else "ok" if p95 <= question.aim_ms else "slow"
@@ -294,11 +319,13 @@ async def ask_all(pool: database.Pool, runs: int, *, with_panels: bool) -> None:
             warm[-1],
         ]
         shown = " ".join(f"{figure:8.1f}" for figure in figures)
-        lines.append(f"{question.name:60} {shown} {question.aim_ms:6.0f}  {verdict}")
+        lines.append(
+            f"{question.name:60} {shown} {measured.pages:8} {question.aim_ms:6.0f}  {verdict}"
+        )
     shape = f"engine {engine.name}, {servers} servers, {size}, {runs} runs"
     print(f"\n{shape}, and {COLD_RUNS} from cold\n" if may_forget() else f"\n{shape}\n")
     heads = " ".join(
-        f"{head:>8}" for head in ("cold p50", "cold max", "p50 ms", "p95 ms", "max ms")
+        f"{head:>8}" for head in ("cold p50", "cold max", "p50 ms", "p95 ms", "max ms", "pages")
     )
     print(f"{'question':60} {heads} {'aim':>6}")
     print("\n".join(lines))
