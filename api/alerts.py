@@ -10,7 +10,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from alerting import acknowledging, alert_log, explanation
-from api import access, documents, problems, times
+from api import access, alerting_documents, problems, times
 from storage import database
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def router(services: Services) -> APIRouter:
             raise problems.Problem(*_ANSWERS[answer])
         return JSONResponse({"id": alert_id, "acknowledged": str(answer)})
 
-    routes.add_api_route("/api/v1/alerts", get_alerts, openapi_extra=documents.GET_ALERTS)
+    routes.add_api_route("/api/v1/alerts", get_alerts, openapi_extra=alerting_documents.GET_ALERTS)
     routes.add_api_route(
-        "/api/v1/alerts/history", get_history, openapi_extra=documents.GET_ALERT_HISTORY
+        "/api/v1/alerts/history", get_history, openapi_extra=alerting_documents.GET_ALERT_HISTORY
     )
     routes.add_api_route("/api/v1/alerts/{alert_id:int}", get_alert)
     routes.add_api_route("/api/v1/alerts/{alert_id:int}/ack", acknowledge, methods=["POST"])

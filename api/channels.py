@@ -11,7 +11,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from alerting import channel_forms, channel_tests, channels
-from api import access, bodies, problems, secret_keys
+from api import access, alerting_documents, bodies, problems, secret_keys
 from api.rules import refusal
 from hostpulse import errors
 from storage import audit, database
@@ -107,8 +107,18 @@ def router(services: Services) -> APIRouter:
         return JSONResponse({"outcome": str(result.outcome), "error": result.error})
 
     routes.add_api_route("/api/v1/channels", get_channels)
-    routes.add_api_route("/api/v1/channels", post_channel, methods=["POST"])
-    routes.add_api_route("/api/v1/channels/{name}", put_channel, methods=["PUT"])
+    routes.add_api_route(
+        "/api/v1/channels",
+        post_channel,
+        methods=["POST"],
+        openapi_extra=alerting_documents.POST_CHANNEL,
+    )
+    routes.add_api_route(
+        "/api/v1/channels/{name}",
+        put_channel,
+        methods=["PUT"],
+        openapi_extra=alerting_documents.PUT_CHANNEL,
+    )
     routes.add_api_route("/api/v1/channels/{name}", delete_channel, methods=["DELETE"])
     routes.add_api_route("/api/v1/channels/{name}/test", test_channel, methods=["POST"])
     return routes

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access, answers, bodies, problems, rules
+from api import access, answers, bodies, documents, problems, rules
 from hostpulse import errors
 from storage import config_fields, config_scopes, configs, database, server_configs
 
@@ -122,8 +122,18 @@ def router(services: Services) -> APIRouter:
     routes.add_api_route("/api/v1/config/servers", get_servers)
     routes.add_api_route("/api/v1/servers/{name:path}/config", get_server_config)
     routes.add_api_route("/api/v1/config/{scope:path}/history", get_history)
-    routes.add_api_route("/api/v1/config/{scope:path}/rollback", rollback, methods=["POST"])
-    routes.add_api_route("/api/v1/config/{scope:path}", put_config, methods=["PUT"])
+    routes.add_api_route(
+        "/api/v1/config/{scope:path}/rollback",
+        rollback,
+        methods=["POST"],
+        openapi_extra=documents.ROLLBACK_CONFIG,
+    )
+    routes.add_api_route(
+        "/api/v1/config/{scope:path}",
+        put_config,
+        methods=["PUT"],
+        openapi_extra=documents.PUT_CONFIG,
+    )
     return routes
 
 

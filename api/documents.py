@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from alerting import alert_log
-from storage import keys, reading
+from api import schemas
+from storage import config_fields, keys, reading
 
-_TEXT = {"type": "string"}
 _NUMBERS = {"type": "array", "items": {"type": "number", "minimum": 0}}
 _FAMILY = {"type": "object", "additionalProperties": {"type": ["number", "null"], "minimum": 0}}
 
 
-def _parameter(name: str, description: str, *, required: bool = False) -> dict[str, object]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": required,
-        "description": description,
-        "schema": _TEXT,
-    }
-
-
 GET_METRICS: dict[str, object] = {
     "parameters": [
-        _parameter("server_id", "The server's name.", required=True),
-        _parameter("metric", "A metric of the catalog, or an alias.", required=True),
-        _parameter("from", "The first moment, RFC 3339 with an offset.", required=True),
-        _parameter("to", "The moment after the last, RFC 3339 with an offset.", required=True),
-        _parameter(
+        schemas.parameter("server_id", "The server's name.", required=True),
+        schemas.parameter("metric", "A metric of the catalog, or an alias.", required=True),
+        schemas.parameter("from", "The first moment, RFC 3339 with an offset.", required=True),
+        schemas.parameter(
+            "to", "The moment after the last, RFC 3339 with an offset.", required=True
+        ),
+        schemas.parameter(
             "step",
             "One point for so long: seconds, or 30s, 5m, 1h, 1d. Under a minute it is answered"
             " from raw samples, under an hour from minutes, else from hours; without it, from the"
             " finest of them that goes back far enough and fits in an answer.",
         ),
         {
-            **_parameter("agg", "What becomes of the samples of a step."),
+            **schemas.parameter("agg", "What becomes of the samples of a step."),
             "schema": {"type": "string", "enum": list(reading.Aggregate), "default": "avg"},
         },
         {
@@ -43,90 +34,47 @@ GET_METRICS: dict[str, object] = {
             "style": "form",
             "explode": True,
             "description": "Any label of the metric, as a parameter of its own: mount=/.",
-            "schema": {"type": "object", "additionalProperties": _TEXT},
+            "schema": schemas.BY_NAME,
         },
     ]
 }
 
 GET_SERVER: dict[str, object] = {
-    "parameters": [{"name": "name", "in": "path", "required": True, "schema": _TEXT}]
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": schemas.TEXT}]
 }
 
 GET_LOSS: dict[str, object] = {
     "parameters": [
-        {"name": "name", "in": "path", "required": True, "schema": _TEXT},
-        _parameter("since", "Only gaps that end then or later, RFC 3339 with an offset."),
+        {"name": "name", "in": "path", "required": True, "schema": schemas.TEXT},
+        schemas.parameter("since", "Only gaps that end then or later, RFC 3339 with an offset."),
     ]
 }
 
 GET_AUDIT: dict[str, object] = {
     "parameters": [
-        _parameter("since", "Only entries from then on, RFC 3339 with an offset."),
-        _parameter("actor", "Only of this actor, as the entries name it."),
-        _parameter("action", "Only this action, like key.create, or all of a noun, like key."),
-        _parameter("limit", "At most so many entries, 1 to 1000; 100 without it."),
-        _parameter("before", "Only entries with a smaller id: goes on after a full answer."),
+        schemas.parameter("since", "Only entries from then on, RFC 3339 with an offset."),
+        schemas.parameter("actor", "Only of this actor, as the entries name it."),
+        schemas.parameter(
+            "action", "Only this action, like key.create, or all of a noun, like key."
+        ),
+        schemas.parameter("limit", "At most so many entries, 1 to 1000; 100 without it."),
+        schemas.parameter("before", "Only entries with a smaller id: goes on after a full answer."),
     ]
 }
 
 
-def _body(properties: dict[str, object], *, required: tuple[str, ...] = ()) -> dict[str, object]:
-    schema = {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-    return {
-        "requestBody": {
-            "required": bool(required),
-            "content": {"application/json": {"schema": schema}},
-        }
-    }
-
-
-POST_KEY = _body(
+POST_KEY = schemas.body(
     {
         "role": {"type": "string", "enum": list(keys.Role)},
-        "servers": {"type": "array", "items": _TEXT},
+        "servers": schemas.TEXTS,
         "note": {"type": ["string", "null"], "maxLength": keys.NOTE_MAX_CHARACTERS},
-        "expires_at": {"type": ["string", "null"], "format": "date-time"},
+        "expires_at": schemas.MOMENT,
         "uses": {"type": ["integer", "null"], "minimum": 1, "maximum": keys.USES_MAX},
     },
     required=("role",),
 )
-ROTATE_KEY = _body({"grace": {"type": ["string", "number"], "description": "0s to 30d"}})
-
-_LIMIT = {
-    **_parameter("limit", "At most so many, up to 1000; without it 200."),
-    "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
-}
-_OF_SERVER = _parameter("server", "Only of the server of this name.")
-_OF_RULE = _parameter("rule", "Only of the rule of this name.")
-
-GET_ALERTS: dict[str, object] = {
-    "parameters": [
-        {
-            **_parameter("state", "In this state; may be repeated. Without it: what is wrong now."),
-            "schema": {"type": "string", "enum": list(alert_log.STATES)},
-        },
-        _OF_SERVER,
-        _OF_RULE,
-        _parameter("since", "Only what changed then or later, RFC 3339 with an offset."),
-        _LIMIT,
-    ]
-}
-
-GET_ALERT_HISTORY: dict[str, object] = {
-    "parameters": [
-        _OF_SERVER,
-        _OF_RULE,
-        _parameter("alert", "Only of the alert of this number."),
-        _parameter("since", "Only changes of then or later, RFC 3339 with an offset."),
-        _parameter("before", "Only changes before the one of this id: the next page."),
-        _LIMIT,
-    ]
-}
+POST_SESSION = schemas.body({"key": schemas.TEXT, "link": schemas.TEXT})
+ROTATE_KEY = schemas.body({"grace": {"type": ["string", "number"], "description": "0s to 30d"}})
 
 POST_METRICS: dict[str, object] = {
     "parameters": [
@@ -172,5 +120,38 @@ POST_METRICS: dict[str, object] = {
 
 PUT_LABELS: dict[str, object] = {
     **GET_SERVER,
-    **_body({"labels": {"type": "object", "additionalProperties": _TEXT}}, required=("labels",)),
+    **schemas.body({"labels": schemas.BY_NAME}, required=("labels",)),
 }
+
+_COMMENT = {"type": ["string", "null"], "minLength": 1}
+PUT_CONFIG = schemas.body(
+    {
+        "fields": {
+            "type": "object",
+            "properties": {
+                field.name: {"description": f"{field.help} Expected: {field.expectation}."}
+                for field in config_fields.FIELDS.values()
+            },
+            "additionalProperties": False,
+        },
+        "comment": _COMMENT,
+        "priority": {
+            "type": ["integer", "null"],
+            "description": "Of a scope of labels: the higher wins.",
+        },
+        "expected_revision": {
+            "type": ["integer", "null"],
+            "description": "409 where the newest of the scope is another one.",
+        },
+    },
+    required=("fields",),
+)
+ROLLBACK_CONFIG = schemas.body(
+    {
+        "revision": {
+            "type": ["integer", "null"],
+            "description": "Without it: the one before the newest.",
+        },
+        "comment": _COMMENT,
+    }
+)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
-from api import access, bodies, limiting, problems, sessions
+from api import access, bodies, documents, limiting, problems, sessions
 from collector_gateway import denials
 from collector_gateway.logins import Attempt
 from collector_gateway.principals import Principal, Unauthenticated
@@ -103,7 +103,9 @@ def router(services: Services, signed_in: sessions.Sessions) -> APIRouter:
         return answer
 
     routes.add_api_route(access.SIGN_IN_PATH, get_session)
-    routes.add_api_route(access.SIGN_IN_PATH, post_session, methods=["POST"])
+    routes.add_api_route(
+        access.SIGN_IN_PATH, post_session, methods=["POST"], openapi_extra=documents.POST_SESSION
+    )
     routes.add_api_route(access.SIGN_IN_PATH, delete_session, methods=["DELETE"])
     return routes
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from alerting import rule_files, silences
 from alerting.rules import Selector
-from api import access, bodies, problems
+from api import access, alerting_documents, bodies, problems
 from api.rules import refusal
 from hostpulse import clock, errors, texts
 from storage import database
@@ -72,7 +72,12 @@ def router(services: Services) -> APIRouter:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     routes.add_api_route("/api/v1/silences", get_silences)
-    routes.add_api_route("/api/v1/silences", post_silence, methods=["POST"])
+    routes.add_api_route(
+        "/api/v1/silences",
+        post_silence,
+        methods=["POST"],
+        openapi_extra=alerting_documents.POST_SILENCE,
+    )
     routes.add_api_route("/api/v1/silences/{silence_id:int}", delete_silence, methods=["DELETE"])
     return routes
 
