@@ -1,4 +1,4 @@
-"""What applying rule files would change, and doing it: all of it or nothing."""
+"""What applying rule files would change, and doing it: all of it or nothing. Removing a rule."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from storage.database import Connection
 
 SUBJECT_MAX_CHARACTERS = 253
+_HAS_OPEN = """
+SELECT EXISTS (
+  SELECT FROM alert WHERE rule_id = $1 AND state IN ('pending', 'firing', 'no_data'))
+"""
 COLUMNS = tuple(column for column in rule_files.COLUMNS.values() if column != "name")
 
 
@@ -89,6 +93,34 @@ async def apply(
                 },
             )
     return plan
+
+
+async def remove(connection: Connection, name: str, *, by: str) -> bool:
+    """Forget a rule that is disabled, and its alerts; their history stays. False: there is none.
+
+    `by` is for the audit log. What inhibits or is inhibited by the name goes, too.
+
+    Raises:
+        ConfigError: it is enabled, or something of it is still open, whose end is to be told first.
+    """
+    async with connection.transaction():
+        rule = await connection.fetchrow(
+            "SELECT id, enabled FROM alert_rule WHERE name = $1 FOR UPDATE", name
+        )
+        if rule is None:
+            return False
+        if rule["enabled"]:
+            expectation = "one that is disabled, so that its alerts end first"
+            raise errors.ConfigError("rule", expectation=expectation, value=name)
+        if await connection.fetchval(_HAS_OPEN, rule["id"]):
+            expectation = "one without open alerts: they end with the next evaluation"
+            raise errors.ConfigError("rule", expectation=expectation, value=name)
+        await connection.execute(
+            "DELETE FROM inhibition WHERE source_rule = $1 OR target_rule = $1", name
+        )
+        await connection.execute("DELETE FROM alert_rule WHERE id = $1", rule["id"])
+        await audit.record(connection, actor=by, action="rule.remove", subject=name)
+    return True
 
 
 async def _plan(connection: Connection, wanted: rule_files.Wanted) -> Plan:

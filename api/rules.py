@@ -1,4 +1,4 @@
-"""/api/v1/rules: see alert rules, and replace one; the keys are those of rule files."""
+"""/api/v1/rules: see alert rules, replace or remove one; the keys are those of rule files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from alerting import backtest, parsing, rule_changes, rule_files
-from api import access, bodies, problems, times
+from api import access, alerting_documents, bodies, problems, times
 from hostpulse import errors
 from storage import database
 
@@ -83,6 +83,19 @@ def router(services: Services) -> APIRouter:
             }
         )
 
+    async def delete_rule(request: Request, name: str) -> Response:
+        """Forget a rule that is disabled and has nothing open."""
+        access.require_admin(request)
+        who = access.principal(request).actor
+        async with services.query_pool.acquire(timeout=database.ACQUIRE_TIMEOUT_S) as connection:
+            try:
+                removed = await rule_changes.remove(connection, name, by=who)
+            except errors.ConfigError as error:
+                raise problems.Problem(HTTPStatus.CONFLICT, str(error)[:500]) from error
+        if not removed:
+            raise problems.Problem(HTTPStatus.NOT_FOUND, NO_RULE)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
     async def test_rule(request: Request, name: str) -> Response:
         """Say what a rule would have done with the stored samples."""
         access.require_reader(request)
@@ -124,8 +137,16 @@ def router(services: Services) -> APIRouter:
 
     routes.add_api_route("/api/v1/rules", get_rules)
     routes.add_api_route("/api/v1/rules/{name}", get_rule)
-    routes.add_api_route("/api/v1/rules/{name}", put_rule, methods=["PUT"])
-    routes.add_api_route("/api/v1/rules/{name}/test", test_rule, methods=["POST"])
+    routes.add_api_route(
+        "/api/v1/rules/{name}", put_rule, methods=["PUT"], openapi_extra=alerting_documents.PUT_RULE
+    )
+    routes.add_api_route("/api/v1/rules/{name}", delete_rule, methods=["DELETE"])
+    routes.add_api_route(
+        "/api/v1/rules/{name}/test",
+        test_rule,
+        methods=["POST"],
+        openapi_extra=alerting_documents.TEST_RULE,
+    )
     return routes
 
 

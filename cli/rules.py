@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from alerting import parsing, rule_files, rules
+from alerting import parsing, rule_changes, rule_files, rules
 from alerting.notifiers import rendering
 from cli import rule_apply, rule_test
 from cli.connection import actor, with_connection
@@ -146,6 +146,20 @@ def enable_rule(name: Name) -> None:
 def disable_rule(name: Name) -> None:
     """Stop a rule; what it has open is closed at the next evaluation."""
     _switch(name, enabled=False)
+
+
+@rules_app.command("remove")
+def remove_rule(name: Name) -> None:
+    """Forget a rule that is disabled and has no open alerts; their history stays."""
+    try:
+        removed = asyncio.run(
+            with_connection(lambda opened: rule_changes.remove(opened, name, by=actor()))
+        )
+    except errors.ConfigError as error:
+        _refuse(str(error))
+    if not removed:
+        _refuse(f"there is no rule {name!r}")
+    typer.echo(f"{name} is removed")
 
 
 def _switch(name: str, *, enabled: bool) -> None:

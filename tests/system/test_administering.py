@@ -61,6 +61,24 @@ def test_rule_is_tested_against_history(browser, small):
     browser.complaints.clear()  # the refusal, 422
 
 
+def test_rule_is_made_switched_off_and_removed(browser, own):
+    page = browser.open(own, "rules/+")
+    page.get_by_label("Name", exact=True).fill("short_lived")
+    page.get_by_label("Metric").fill("cpu.load1")
+    page.get_by_label("Warning").fill("1000")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="short lived").wait_for()
+    assert page.get_by_role("button", name="Remove").count() == 0
+
+    page.get_by_label("On", exact=True).uncheck()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Remove").click()
+
+    page.get_by_text("short lived is removed.").wait_for()
+    page.get_by_role("heading", name="Rules").wait_for()
+    assert page.get_by_role("link", name="short lived").count() == 0
+
+
 def test_config_is_pushed_to_an_agent_which_runs_it(browser, own, agent):
     page = browser.open(own, "settings/config")
     row = page.get_by_role("row").filter(has_text=AGENT)

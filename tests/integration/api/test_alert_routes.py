@@ -54,6 +54,20 @@ async def test_a_wrong_state_is_refused_by_name(api):
     assert answer.json()["errors"][0]["field"] == "state"
 
 
+async def test_a_rule_is_removed_once_nothing_of_it_is_open(api, alert_id, connection):
+    enabled = await api.client.delete("/api/v1/rules/cpu_usage")
+    await connection.execute("UPDATE alert_rule SET enabled = false")
+    still_open = await api.client.delete("/api/v1/rules/cpu_usage")
+    await connection.execute("UPDATE alert SET state = 'ok' WHERE id = $1", alert_id)
+    removed = await api.client.delete("/api/v1/rules/cpu_usage")
+    again = await api.client.delete("/api/v1/rules/cpu_usage")
+
+    answers = [enabled, still_open, removed, again]
+    assert [answer.status_code for answer in answers] == [409, 409, 204, 404]
+    assert "disabled" in enabled.json()["detail"]
+    assert "open alerts" in still_open.json()["detail"]
+
+
 async def test_a_silence_is_added_listed_and_ended(api):
     body = {
         "reason": "backup",

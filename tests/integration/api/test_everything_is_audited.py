@@ -72,6 +72,7 @@ ROUTES = {
         "config.set",
     ),
     "PUT /api/v1/rules/{name}": ("/api/v1/rules/cpu_usage", RULE, "rule.apply"),
+    "DELETE /api/v1/rules/{name}": ("/api/v1/rules/{off}", None, "rule.remove"),
     "PUT /api/v1/servers/{name:path}/labels": (
         "/api/v1/servers/web/labels",
         {"labels": {"env": "prod"}},
@@ -111,6 +112,7 @@ COMMANDS = {
     "rule set": ("cpu_usage --level warning:70:1m", "rule.set"),
     "rule enable": ("cpu_usage", "rule.set"),
     "rule disable": ("cpu_usage", "rule.set"),
+    "rule remove": ("{off}", "rule.remove"),
     "rule apply": ("{rules}", "rule.apply"),
     "channel add email": ("new --to a@example.org", "channel.add"),
     "channel add discord": ("new --url https://discord.com/api/webhooks/1/x", "channel.add"),
@@ -188,6 +190,12 @@ class Ready:
             " FROM alert_rule r, server s WHERE r.name = 'cpu_usage' AND s.name = 'web'"
             " RETURNING id"
         )
+        off = await c.fetchval(
+            "INSERT INTO alert_rule (name, metric, operator, levels, enabled) VALUES"
+            " ('off-' || $1, 'cpu.usage_percent', '>', $2, false) RETURNING name",
+            str(n),
+            [{"severity": "warning", "threshold": 80, "for_s": 60}],
+        )
         await c.execute("DELETE FROM channel")
         await c.execute("INSERT INTO channel (name, kind) VALUES ('ops', 'email')")
         silence = await c.fetchval(
@@ -206,6 +214,7 @@ class Ready:
             "silence": silence,
             "rules": self._folder / "rules",
             "number": n,
+            "off": off,
             "ack": await self._link(alert, n),
             "link": f"link-{n}",
             "session": await web_sessions.begin(c, key_id, actor="test"),

@@ -100,6 +100,7 @@ ROUTES = {
     "GET /api/v1/silences": (READ, 200),
     "POST /api/v1/silences": (ADMIN, 422),
     "DELETE /api/v1/silences/{silence_id:int}": (ADMIN, 404),
+    "DELETE /api/v1/rules/{name}": (ADMIN, 404),
     "GET /api/v1/rules": (READ, 200),
     "GET /api/v1/rules/{name}": (READ, 404),
     "PUT /api/v1/rules/{name}": (ADMIN, 422),

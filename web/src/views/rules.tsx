@@ -31,7 +31,15 @@ export function RulesView({ name }: { readonly name?: string | undefined }) {
         {({ rules }) => {
           const rule = rules.find((each) => each.name === name);
           return rule ? (
-            <RuleEditor key={name} rule={rule} onSaved={asked.again} />
+            <RuleEditor
+              key={name}
+              rule={rule}
+              onSaved={asked.again}
+              onRemoved={() => {
+                asked.again();
+                go(href(["rules"]));
+              }}
+            />
           ) : (
             <p class="waiting">{t("error.missing")}</p>
           );

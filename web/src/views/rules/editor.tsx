@@ -37,9 +37,11 @@ export const BLANK: Rule = {
 interface Props {
   readonly rule: Rule;
   readonly onSaved: (name: string) => void;
+  readonly onRemoved?: () => void;
 }
 
-export function RuleEditor({ rule, onSaved }: Props) {
+// One that is enabled can't be removed: its alerts end first.
+export function RuleEditor({ rule, onSaved, onRemoved = () => undefined }: Props) {
   const { t, say, session } = usePage();
   const [error, setError] = useState("");
   const isNew = rule.name === "";
@@ -54,6 +56,15 @@ export function RuleEditor({ rule, onSaved }: Props) {
       setError("");
       say(t("rules.saved"));
       onSaved(wanted.name);
+    } catch (failure) {
+      setError((failure as Error).message);
+    }
+  };
+  const remove = async () => {
+    try {
+      await ask(`${PATH}/${encodeURIComponent(rule.name)}`, { method: "DELETE" });
+      say(t("rules.removed", { name: ruleText(t, rule.name) }));
+      onRemoved();
     } catch (failure) {
       setError((failure as Error).message);
     }
@@ -81,6 +92,11 @@ export function RuleEditor({ rule, onSaved }: Props) {
             <button type="submit" class="main">
               {t("rules.save")}
             </button>
+            {!isNew && !rule.enabled && (
+              <button type="button" class="danger" onClick={() => void remove()}>
+                {t("rules.remove")}
+              </button>
+            )}
           </fieldset>
         </form>
       </section>
