@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import json
 import os
 import random
 import shutil
@@ -248,7 +247,7 @@ async def count_pages(pool: database.Pool, asked: list[Asked]) -> int:
     pages = 0
     for statement, arguments in asked:
         explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
-        plan = json.loads(await pool.fetchval(explain, *arguments))[0]
+        (plan,) = await pool.fetchval(explain, *arguments)
         pages += plan["Plan"]["Shared Read Blocks"] + plan["Planning"]["Shared Read Blocks"]
     return pages
 
@@ -310,8 +309,9 @@ async def ask_all(pool: database.Pool, runs: int, *, with_panels: bool) -> None:
         measured = await measure(pool, question, runs=runs, servers=servers)
         cold, warm = measured.cold, measured.warm
         p95 = statistics.quantiles(warm, n=20)[18]
-        longest = max(*cold, *warm)
-        verdict = "TOO SLOW" if longest > MUST_MS else "ok" if p95 <= question.aim_ms else "slow"
+        verdict = "TOO SLOW" if warm[-1] > MUST_MS else "ok" if p95 <= question.aim_ms else "slow"
+        if cold and cold[-1] > MUST_MS:
+            verdict += ", TOO SLOW from cold"
         figures = [
             *((statistics.median(cold), cold[-1]) if cold else (float("nan"),) * 2),
             statistics.median(warm),
