@@ -110,8 +110,9 @@ async def _alone(connection: Connection, lock: int, kind: str) -> AsyncGenerator
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock):
         yield False
         return
+    limit = asyncio.timeout(TIMEOUT_S)
     try:
-        async with asyncio.timeout(TIMEOUT_S) as limit:
+        async with limit:
             yield True
         await connection.execute(OUTCOME, kind, None)
     except (asyncpg.PostgresError, TimeoutError) as error:

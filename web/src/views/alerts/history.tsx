@@ -2,8 +2,8 @@ import { useState } from "preact/hooks";
 import { usePage } from "../../context";
 import { useFleet } from "../../fleet";
 import { amount, unitOf } from "../../format";
-import { ask, query, useAsked } from "../../http";
-import { Answer } from "../../parts/asked";
+import { query } from "../../http";
+import { Paged } from "../../parts/paged";
 import { State } from "../../parts/state";
 import { href } from "../../router";
 import { named } from "../../texts/texts";
@@ -71,40 +71,22 @@ export function AlertHistory() {
 }
 
 function Filtered({ filter }: { readonly filter: Filter }) {
-  const { t, say } = usePage();
-  const [more, setMore] = useState<readonly Change[]>([]);
-  const [done, setDone] = useState(false);
+  const { t } = usePage();
   const metricOf = useMetrics();
-  const asked = useAsked<Page>(path(filter));
-  const readMore = async (before: number) => {
-    try {
-      const next = await ask<Page>(path(filter, before));
-      setMore([...more, ...next.changes]);
-      setDone(next.changes.length < PAGE);
-    } catch (failure) {
-      say((failure as Error).message, "failed");
-    }
-  };
   return (
-    <Answer asked={asked}>
-      {({ changes }) => {
-        const all = [...changes, ...more];
-        const last = all[all.length - 1];
-        return (
-          <>
-            {all.length === 0 && <p class="none">{t("alerts.none")}</p>}
-            {all.length > 0 && <Changes changes={all} metricOf={metricOf} />}
-            {last && !done && changes.length === PAGE && (
-              <p class="inset">
-                <button type="button" onClick={() => void readMore(last.id)}>
-                  {t("alerts.more")}
-                </button>
-              </p>
-            )}
-          </>
-        );
-      }}
-    </Answer>
+    <Paged<Page, Change>
+      path={(before) => path(filter, before)}
+      entriesOf={({ changes }) => changes}
+      full={PAGE}
+    >
+      {(changes) =>
+        changes.length === 0 ? (
+          <p class="none">{t("alerts.none")}</p>
+        ) : (
+          <Changes changes={changes} metricOf={metricOf} />
+        )
+      }
+    </Paged>
   );
 }
 

@@ -1,8 +1,8 @@
 // Who did what, and what was denied: the newest first, as far back as one asks.
 import { useState } from "preact/hooks";
 import { usePage } from "../../context";
-import { ask, query, useAsked } from "../../http";
-import { Answer } from "../../parts/asked";
+import { query } from "../../http";
+import { Paged } from "../../parts/paged";
 
 interface Entry {
   readonly id: number;
@@ -55,68 +55,53 @@ export function Audit() {
 }
 
 function Entries({ filter }: { readonly filter: Filter }) {
-  const { t, f, say } = usePage();
-  const asked = useAsked<Page>(path(filter));
-  const [more, setMore] = useState<readonly Entry[]>([]);
-  const [done, setDone] = useState(false);
-  const readMore = async (before: number) => {
-    try {
-      const { audit } = await ask<Page>(path(filter, before));
-      setMore([...more, ...audit]);
-      setDone(audit.length < LIMIT);
-    } catch (failure) {
-      say((failure as Error).message, "failed");
-    }
-  };
+  const { t } = usePage();
   return (
-    <Answer asked={asked}>
-      {({ audit }) => {
-        const all = [...audit, ...more];
-        const last = all[all.length - 1];
-        if (last === undefined) return <p class="none">{t("audit.none")}</p>;
-        return (
-          <>
-            <div class="scroll" tabIndex={0} role="region" aria-label={t("settings.audit")}>
-              <table class="dense">
-                <thead>
-                  <tr>
-                    <th scope="col">{t("audit.time")}</th>
-                    <th scope="col">{t("audit.who")}</th>
-                    <th scope="col">{t("audit.what")}</th>
-                    <th scope="col">{t("audit.to")}</th>
-                    <th scope="col">{t("audit.from")}</th>
-                    <th scope="col">{t("audit.detail")}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {all.map((entry) => (
-                    <tr key={entry.id}>
-                      <td>{f.dateTime(entry.time)}</td>
-                      <td>{entry.actor}</td>
-                      <td class={entry.allowed ? "" : "soon"}>
-                        {entry.action}
-                        {!entry.allowed && ` (${t("audit.denied")})`}
-                        {entry.count > 1 && ` × ${entry.count}`}
-                      </td>
-                      <td>{entry.object ?? ""}</td>
-                      <td>{entry.address ?? ""}</td>
-                      <td class="muted">{shown(entry.detail)}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-            {audit.length === LIMIT && !done && (
-              <p class="inset">
-                <button type="button" onClick={() => void readMore(last.id)}>
-                  {t("alerts.more")}
-                </button>
-              </p>
-            )}
-          </>
-        );
-      }}
-    </Answer>
+    <Paged<Page, Entry>
+      path={(before) => path(filter, before)}
+      entriesOf={({ audit }) => audit}
+      full={LIMIT}
+    >
+      {(entries) =>
+        entries.length === 0 ? <p class="none">{t("audit.none")}</p> : <Log entries={entries} />
+      }
+    </Paged>
+  );
+}
+
+function Log({ entries }: { readonly entries: readonly Entry[] }) {
+  const { t, f } = usePage();
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={t("settings.audit")}>
+      <table class="dense">
+        <thead>
+          <tr>
+            <th scope="col">{t("audit.time")}</th>
+            <th scope="col">{t("audit.who")}</th>
+            <th scope="col">{t("audit.what")}</th>
+            <th scope="col">{t("audit.to")}</th>
+            <th scope="col">{t("audit.from")}</th>
+            <th scope="col">{t("audit.detail")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {entries.map((entry) => (
+            <tr key={entry.id}>
+              <td>{f.dateTime(entry.time)}</td>
+              <td>{entry.actor}</td>
+              <td class={entry.allowed ? "" : "soon"}>
+                {entry.action}
+                {!entry.allowed && ` (${t("audit.denied")})`}
+                {entry.count > 1 && ` × ${entry.count}`}
+              </td>
+              <td>{entry.object ?? ""}</td>
+              <td>{entry.address ?? ""}</td>
+              <td class="muted">{shown(entry.detail)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
