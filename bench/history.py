@@ -77,7 +77,8 @@ async def fill(connection: Connection, servers: int) -> None:
         else:
             await _refresh(connection, table, made_from)
             await connection.execute(
-                f"SELECT compress_chunk(c) FROM show_chunks('{table.name}', older_than => $1) c",
+                f"SELECT compress_chunk(c) FROM show_chunks('{table.name}',"
+                " older_than => $1::interval) c",
                 timescale.RAW_COMPRESS_AFTER,
             )
         _say(table.name, started)

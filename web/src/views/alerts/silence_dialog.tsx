@@ -12,6 +12,21 @@ const HOURS: readonly (readonly [number, Key])[] = [
   [168, "silences.7d"],
 ];
 const HOUR_MS = 3_600_000;
+const UNTIL = "until";
+const AGAIN = "again";
+const ZONE = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// How long, in the words of the API: up to a moment, or again and again.
+function span(form: FormData): object {
+  const text = (name: string) => String(form.get(name) ?? "").trim();
+  const kind = text("span");
+  if (kind === AGAIN) {
+    const recurrence = { zone: text("zone"), on: text("on"), at: text("at"), lasts: text("lasts") };
+    return { recurrence };
+  }
+  const ends = new Date(kind === UNTIL ? text("until") : Date.now() + Number(kind) * HOUR_MS);
+  return { ends_at: ends.toISOString() };
+}
 
 interface Props {
   readonly rule?: string;
@@ -23,12 +38,10 @@ interface Props {
 export function SilenceDialog({ rule, server, labels, onClose }: Props) {
   const { t, say } = usePage();
   const [error, setError] = useState("");
-  const [hours, setHours] = useState("1");
+  const [kind, setKind] = useState("1");
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const until = String(form.get("until") ?? "");
-    const ends = new Date(until || Date.now() + Number(form.get("hours")) * HOUR_MS);
     const starts = String(form.get("start") ?? "");
     const serverLabels = pairs(form.get("server_labels"), "=");
     const series = pairs(form.get("labels"), "=").map(([name, values]) => [name, words(values)]);
@@ -41,7 +54,7 @@ export function SilenceDialog({ rule, server, labels, onClose }: Props) {
           ...(serverLabels.length && { server_labels: Object.fromEntries(serverLabels) }),
           ...(series.length && { labels: Object.fromEntries(series) }),
           ...(starts && { starts_at: new Date(starts).toISOString() }),
-          ends_at: ends.toISOString(),
+          ...span(form),
           reason: String(form.get("reason") ?? ""),
         },
       });
@@ -81,16 +94,18 @@ export function SilenceDialog({ rule, server, labels, onClose }: Props) {
         </label>
         <label>
           {t("silences.for")}
-          <select name="hours" value={hours} onChange={(event) => setHours(event.currentTarget.value)}>
+          <select name="span" value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
             {HOURS.map(([each, key]) => (
               <option key={each} value={each}>
                 {t(key)}
               </option>
             ))}
-            <option value="">{t("silences.until_when")}</option>
+            <option value={UNTIL}>{t("silences.until_when")}</option>
+            <option value={AGAIN}>{t("silences.again")}</option>
           </select>
         </label>
-        {hours === "" && (
+        {kind === AGAIN && <Recurrence />}
+        {kind === UNTIL && (
           <label>
             {t("silences.end_at")}
             <input name="until" type="datetime-local" required />
@@ -108,5 +123,29 @@ export function SilenceDialog({ rule, server, labels, onClose }: Props) {
         </button>
       </form>
     </Dialog>
+  );
+}
+
+function Recurrence() {
+  const { t } = usePage();
+  return (
+    <>
+      <label>
+        {t("silences.on")}
+        <input name="on" required defaultValue="daily" placeholder="mon-fri, sun" />
+      </label>
+      <label>
+        {t("silences.at")}
+        <input name="at" type="time" required defaultValue="22:00" />
+      </label>
+      <label>
+        {t("silences.lasts")}
+        <input name="lasts" required defaultValue="2h" pattern="[0-9]+[smhd]?" />
+      </label>
+      <label>
+        {t("silences.zone")}
+        <input name="zone" required defaultValue={ZONE} />
+      </label>
+    </>
   );
 }
