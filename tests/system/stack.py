@@ -14,7 +14,7 @@ import asyncpg
 from cryptography.fernet import Fernet
 
 from storage import database, keys
-from tests.e2e.processes import free_port, until
+from tests.e2e.processes import free_port, say, until
 from tests.e2e.system import get
 
 if TYPE_CHECKING:
@@ -94,7 +94,16 @@ def start(
         ),
     )
     url = f"http://127.0.0.1:{port}"
-    until(lambda: get(f"{url}/readyz")[0] == 200, within_s=60, what="a gateway that is ready")
+
+    def is_ready() -> bool:
+        assert gateway.popen.poll() is None, gateway.log
+        return get(f"{url}/readyz")[0] == 200
+
+    try:
+        until(is_ready, within_s=60, what="a gateway that is ready")
+    except AssertionError:
+        say(gateway.log)
+        raise
     return Stack(url=url, dsn=dsn, grpc_address=grpc_address, admin_key=admin_key, gateway=gateway)
 
 
