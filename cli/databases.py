@@ -141,25 +141,28 @@ def _line(name: str, text: str) -> None:
 def _show_sizes(collected: status.Status) -> None:
     """Print what each table takes in each tier; what is empty is left out.
 
-    It fits in 80 columns, which is what a pipe has; `--json` says heap and TOAST as well.
+    It fits in 80 columns, which is what a pipe has; `--json` says heap, TOAST and imported history
+    of each as well. Rows and bytes per value are without the latter.
     """
     table = Table("relation", "size", "index", "rows", "B/value", "compressed")
     for column in table.columns:
         column.no_wrap = True
     for size in collected.sizes:
-        if not size.rows and not size.archive_bytes:
+        if not size.rows:
             continue
         per_value = size.bytes_per_value if size.rows >= ROWS_TO_JUDGE else None
         ratio = size.compression_ratio
         table.add_row(
             size.relation,
-            in_bytes(size.total_bytes),
+            in_bytes(size.total_bytes - size.archive_bytes),
             in_bytes(size.index_bytes),
             _in_rows(size.rows),
             f"{per_value:.1f}" if per_value else "",
             f"{ratio:.1f} : 1" if ratio else "",
         )
     rich.print(table)
+    if imported := sum(size.archive_bytes for size in collected.sizes):
+        rich.print(f"and history imported from another database, {in_bytes(imported)}")
 
 
 def _in_rows(rows: int) -> str:

@@ -47,9 +47,10 @@ async def seed(connection: Connection) -> Known:
     ]
     for statement in SAMPLES:
         await connection.execute(statement, ids)
-    rules = [row["name"] for row in await connection.fetch("SELECT name FROM alert_rule")]
     alerts = await connection.fetch(ALERTS, ids)
     await connection.execute(HISTORY)
+    await connection.execute(DISABLED, COUNT)
+    rules = [row["name"] for row in await connection.fetch("SELECT name FROM alert_rule")]
     for number in range(COUNT):
         channel = channels.StoredChannel(
             name=f"mail-{number}", kind="email", config={"to": ["ops@example.org"]}
@@ -132,6 +133,11 @@ ALERTS = """
     SELECT r.id, s, 'firing', 'warning', 91, now() - interval '5 min', now(), 1
     FROM unnest($1::int[]) s, alert_rule r RETURNING id
 """
+DISABLED = """
+    INSERT INTO alert_rule (name, metric, operator, levels, enabled)
+    SELECT 'off-' || n, metric, operator, levels, false
+    FROM alert_rule, generate_series(1, $1) n WHERE name = 'cpu_usage'
+"""  # the only ones that can be removed
 HISTORY = """
     INSERT INTO alert_history (time, alert_id, rule_name, server_id, labels, change, from_state,
       to_state, severity, value, firing_number)
