@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zoneinfo
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, cast
 
 from alerting.rules import Selector
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
+FOREVER = timedelta(days=3650)
 LASTS_MIN_S = 60
 LASTS_MAX_S = 7 * 86_400
 REASON_MAX_CHARACTERS = 500
@@ -97,6 +98,19 @@ class Silence:
         if chosen and (server is None or not self.selector.matches(server, server_labels)):
             return False
         return all(labels.get(key) in values for key, values in self.label_filter.items())
+
+
+def end_of(begins: datetime, lasts: timedelta = FOREVER) -> datetime:
+    """Return when a silence ends that lasts so long; one that recurs may do so for good.
+
+    Raises:
+        ConfigError: that is after the last year that there is.
+    """
+    try:
+        return begins + lasts
+    except OverflowError:
+        expectation = f"a moment before the year {MAXYEAR - lasts.days // 365}"
+        raise errors.ConfigError("start", expectation=expectation, value=str(begins)) from None
 
 
 def check(silence: Silence) -> None:

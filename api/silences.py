@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -27,7 +27,6 @@ KEYS = {
     *("reason", "author"),
 }
 RECURRENCE_KEYS = {"zone", "on", "at", "lasts"}
-FOREVER = timedelta(days=3650)
 NUMBER_MAX = 2**31 - 1  # of a silence: what the column can hold
 
 
@@ -95,7 +94,7 @@ def _read(raw: object, *, author: str, now: datetime) -> silences.Silence:
     if ends is None:
         if recurrence is None:
             raise errors.ConfigError("ends_at", expectation="a moment", value=None)
-        ends = begins + FOREVER
+        ends = silences.end_of(begins)
     labels = _object("labels", body.get("labels", {}), None)
     return silences.Silence(
         starts_at=begins,

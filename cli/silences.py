@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 silences_app = typer.Typer(no_args_is_help=True, help="Keep alerts from being told.")
 
 WRONG_INPUT = 2
-FOREVER = timedelta(days=3650)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -58,9 +57,10 @@ def add_silence(
         begins = _moment("start", start) if start else datetime.now(UTC)
         lasts_s = rule_files.duration_s("for", lasts)
         recurrence = _recurrence(on, at, zone, lasts_s)
-        ends = begins + timedelta(seconds=lasts_s)
-        if recurrence is not None:
-            ends = _moment("until", until) if until else begins + FOREVER
+        if recurrence is None:
+            ends = silences.end_of(begins, timedelta(seconds=lasts_s))
+        else:
+            ends = _moment("until", until) if until else silences.end_of(begins)
         names = tuple(each for each in server or () if "=" not in each)
         labels = dict(_pair("server", each) for each in server or () if "=" in each)
         filters: dict[str, tuple[str, ...]] = {}

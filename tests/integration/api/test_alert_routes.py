@@ -104,6 +104,14 @@ async def test_a_silence_is_added_listed_and_ended(api):
         ({"reason": "x", "ends_at": "2126-01-01T00:00Z", "server": "web"}, "body"),
         ({"reason": "x", "recurrence": {"on": "someday", "at": "22:00", "lasts": "1h"}}, "on"),
         (
+            {
+                "reason": "x",
+                "starts_at": "9995-01-01T00:00Z",
+                "recurrence": {"on": "mon", "at": "22:00", "lasts": "1h"},
+            },
+            "start",
+        ),
+        (
             {"reason": "x", "recurrence": {"on": "mon", "at": "late", "lasts": "1h"}},
             "recurrence.at",
         ),
