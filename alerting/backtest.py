@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -215,7 +216,7 @@ def other_thresholds(rule: rules.Rule) -> list[float]:
     now = rule.levels[0].threshold
     if catalog.find_metric(rule.metric).unit == "percent":
         return [now + step for step in PERCENT_STEPS if 0 < now + step < 100]
-    return [now * factor for factor in FACTORS] if now else []
+    return [near for factor in FACTORS if now and math.isfinite(near := now * factor)]
 
 
 def read_thresholds(raw: object) -> list[float]:

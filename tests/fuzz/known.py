@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from storage.database import Connection
 
-COUNT = 40  # of what a call uses up
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "9"))  # of each operation
+COUNT = 5 * EXAMPLES  # of what a call uses up
 ODD_NAME = "röck 1/2 %41'\""  # a server's name may have all of this
 
 

@@ -20,6 +20,7 @@ from schemathesis import Case, GenerationMode
 
 from tests.e2e.processes import say
 from tests.fuzz import spoiling
+from tests.fuzz.known import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.fuzz.conftest import Target
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "9"))  # of each operation
 SPOILED = EXAMPLES // 2  # of each right request
 OF_KNOWN = 0.8  # of the calls that name something, how many name what is there
 BEHIND_LEAST = 0.3  # of them, how many must get behind the look-up: some use up what they name
