@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WATCH_INTERVAL_S = 2.0
 MAINTENANCE_INTERVAL_S = 600.0
+RETRY_S = 10.0
 ROLLUP_INTERVAL_S = 30.0  # late samples show in rollups within two minutes
 # A run ends by itself before that; only a database that says nothing more makes it so long.
 RUN_TIMEOUT_S = maintenance.TIMEOUT_S + 30.0
@@ -105,10 +106,12 @@ class Upkeep:
                     finally:
                         await connection.close(timeout=database.CONNECT_TIMEOUT_S)
             except Exception as error:
-                delay_s = WATCH_INTERVAL_S * 5
+                delay_s = RETRY_S
                 log.warning("maintenance_failed", error=f"{type(error).__name__}: {error}")
             else:
-                if done:
+                if done is None:
+                    delay_s = RETRY_S  # whoever is at it may fail
+                elif done:
                     log.info("maintained", steps=len(done), first=done[0], last=done[-1])
             if await self._pause(delay_s, stop):
                 return
