@@ -10,6 +10,9 @@ four hours: what a chunk has of a server. They are stored for several servers, e
 another place. Counts every value that is not NULL, and all bytes of tables, indexes and TOAST. On
 TimescaleDB (give its DSN) before and after compression; without a DSN on the embedded PostgreSQL.
 `--columns` says what each column of the compressed chunks takes.
+
+At last minutes and hours are made of them, and it says what a server takes for as long as each tier
+is kept, were it always like these four hours.
 """
 
 from __future__ import annotations
@@ -28,10 +31,12 @@ from bench.databases import embedded
 from collector_gateway import rows
 from hostpulse.v1 import telemetry_pb2 as pb
 from migrations import run
-from storage import catalog, database, engines
+from storage import catalog, chunks, database, engines, retention
+from storage.engines import rollup, timescale
 
 TICK = timedelta(seconds=10)
 TICKS = 1440  # of a server in a chunk of four hours
+DAY = timedelta(days=1)
 SETS = 20  # of collectors, that take turns within ten seconds
 LOAD = """
 import os, random, tempfile, time
@@ -108,13 +113,21 @@ def save(file: Path, recorded: list[pb.MetricBatch]) -> None:
         target.writelines(base64.b64encode(b.SerializeToString()) + b"\n" for b in recorded)
 
 
-async def store(
-    connection: database.Connection, recorded: list[pb.MetricBatch], *, servers: int
-) -> dict[str, int]:
-    """Store the recording for each server; return how many values went into each table."""
+def beginning() -> datetime:
+    """Return where the recording is put: in a chunk of its own, of a day that is over."""
     chunk = timedelta(hours=4).total_seconds()
     newest = (datetime.now(UTC) - timedelta(hours=30)).timestamp()
-    begin = datetime.fromtimestamp(newest // chunk * chunk, UTC) - TICK * len(recorded)
+    return datetime.fromtimestamp(newest // chunk * chunk, UTC) - TICK * TICKS
+
+
+async def store(
+    connection: database.Connection,
+    recorded: list[pb.MetricBatch],
+    *,
+    servers: int,
+    begin: datetime,
+) -> dict[str, int]:
+    """Store the recording for each server; return how many values went into each table."""
     values = dict.fromkeys(catalog.TABLES, 0)
     for server_id in range(1, servers + 1):
         shift = server_id * len(recorded) // servers
@@ -150,15 +163,81 @@ async def measure(dsn: str, options: argparse.Namespace, recorded: list[pb.Metri
             "SELECT alter_job(job_id, scheduled => false)"
             " FROM timescaledb_information.jobs WHERE job_id >= 1000"
         )
-    values = await store(connection, recorded, servers=options.servers)
+    begin = beginning()
+    values = await store(connection, recorded, servers=options.servers, begin=begin)
     await report(connection, engine.name, values, "as written")
+    await roll_up(connection, engine, begin)
+    as_rows = compressed = await bytes_a_day(connection, servers=options.servers)
     if engine.name == "timescale":
         for table in catalog.TABLES:
-            await connection.execute(f"SELECT compress_chunk(c) FROM show_chunks('{table}') c")
+            await compress(connection, table)
         await report(connection, engine.name, values, "compressed")
         if options.columns:
             await report_columns(connection)
+        for name in rollups():
+            await compress(connection, name)
+        compressed = await bytes_a_day(connection, servers=options.servers)
+    report_tiers(engine.name, as_rows, compressed)
     await connection.close()
+
+
+def rollups() -> list[str]:
+    """Name what minutes and hours are kept in."""
+    return [
+        f"{rollup.INTERNAL}.{table}_{tier.name}_rollup"
+        for table in catalog.TABLES
+        for tier in rollup.TIERS
+    ]
+
+
+async def roll_up(connection: database.Connection, engine: engines.Engine, begin: datetime) -> None:
+    """Make minutes and hours."""
+    if engine.name == "timescale":
+        until = begin + TICK * TICKS
+        for name in rollups():
+            await connection.execute(
+                f"CALL refresh_continuous_aggregate('{name}',"
+                f" '{begin.isoformat()}', '{until.isoformat()}')"
+            )
+        return
+    await connection.execute(f"UPDATE {rollup.INTERNAL}.rollup_state SET watermark = $1", begin)
+    await engine.roll_up(connection)
+
+
+async def compress(connection: database.Connection, relation: str) -> None:
+    """Compress all chunks of a hypertable or continuous aggregate."""
+    await connection.execute(f"SELECT compress_chunk(c) FROM show_chunks('{relation}') c")
+
+
+async def bytes_a_day(connection: database.Connection, *, servers: int) -> dict[str, float]:
+    """Return what a server takes in a day, by tier; pieces that are empty do not count."""
+    await connection.execute("ANALYZE")
+    days = TICK * TICKS / DAY
+    taken = dict.fromkeys(retention.Retention().tiers, 0.0)
+    for chunk in await chunks.find(connection):
+        if chunk.rows:
+            taken[chunk.tier] += chunk.total_bytes / servers / days
+    return taken
+
+
+def report_tiers(engine: str, as_rows: dict[str, float], compressed: dict[str, float]) -> None:
+    """Print what a server takes, with what is compressed after so long.
+
+    Of minutes and hours that is too much: four hours of them fill no chunk, and compress badly.
+    """
+    after = {retention.RAW: timescale.RAW_COMPRESS_AFTER, **timescale.COMPRESS_AFTER}
+    print(f"\n{engine}, a server\n  {'tier':6} {'MB a day':>10} {'compressed':>10} {'kept':>8}")
+    total = 0.0
+    for tier, kept in retention.Retention().tiers.items():
+        rows = min(after[tier], kept) / DAY
+        best = min(as_rows[tier], compressed[tier])
+        taken = as_rows[tier] * rows + best * (kept / DAY - rows)
+        total += taken
+        print(
+            f"  {tier:6} {as_rows[tier] / 1e6:10.2f} {compressed[tier] / 1e6:10.2f}"
+            f" {kept / DAY:6.0f} d {taken / 1e6:8.1f} MB"
+        )
+    print(f"  all {' ' * 33} {total / 1e6:8.1f} MB")
 
 
 async def report_columns(connection: database.Connection) -> None:
