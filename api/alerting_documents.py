@@ -40,6 +40,7 @@ GET_ALERT_HISTORY: dict[str, object] = {
     ]
 }
 
+_SAME_UNIT = [name for name, metric in catalog.ALIASES.items() if metric.factor == 1.0]
 _LEVEL = schemas.table(
     {
         "severity": {"type": "string", "enum": list(rules.Severity)},
@@ -51,7 +52,7 @@ _LEVEL = schemas.table(
 PUT_RULE = schemas.body(
     {
         "name": schemas.TEXT,
-        "metric": {"type": "string", "enum": [rules.OFFLINE_METRIC, *catalog.METRICS]},
+        "metric": {"type": "string", "enum": [rules.OFFLINE_METRIC, *catalog.METRICS, *_SAME_UNIT]},
         "operator": {"type": "string", "enum": list(rules.Operator)},
         "levels": {
             "type": "array",

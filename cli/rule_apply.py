@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from alerting import rule_changes, rule_files
+from cli import rule_rows
 from cli.connection import actor, with_connection
 from hostpulse import errors
 
-WRONG_INPUT = 2
 SIGNS = {"added": "+", "changed": "~", "unchanged": " "}
 
 
@@ -35,8 +35,7 @@ def apply_rules(
             )
         )
     except errors.ConfigError as error:
-        typer.echo(f"hostpulse rule: {error}", err=True)
-        raise typer.Exit(WRONG_INPUT) from None
+        rule_rows.refuse(str(error))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(plan), default=str, indent=2))
         return

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from alerting import backtest, parsing, rule_files, rules
 from alerting.notifiers import rendering
+from cli import rule_rows
 from cli.connection import with_connection
 from hostpulse import errors
 
 if TYPE_CHECKING:
     from storage.database import Connection
 
-WRONG_INPUT = 2
 EPISODES_SHOWN = 20
 
 
@@ -40,8 +40,7 @@ def try_rule(
         others = None if threshold is None else backtest.read_thresholds(threshold)
         report = asyncio.run(with_connection(lambda opened: _run(opened, name, back, others)))
     except errors.ConfigError as error:
-        typer.echo(f"hostpulse rule: {error}", err=True)
-        raise typer.Exit(WRONG_INPUT) from None
+        rule_rows.refuse(str(error))
     if as_json:
         typer.echo(json.dumps(backtest.to_json(report), default=str, indent=2))
     else:

@@ -4,62 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from alerting import parsing, rule_changes, rule_files, rules
-from alerting.notifiers import rendering
-from cli import rule_apply, rule_test
+from alerting import rule_changes
+from cli import rule_apply, rule_rows, rule_set, rule_test
 from cli.connection import actor, with_connection
 from hostpulse import errors
-from storage import audit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from storage.database import Connection
 
 rules_app = typer.Typer(no_args_is_help=True, help="See and edit alert rules.")
 
-WRONG_INPUT = 2
-EDITABLE = (
-    "metric",
-    "operator",
-    "levels",
-    "recovery_threshold",
-    "no_data",
-    "channels",
-    "repeat_interval_s",
-    "keep_firing_for_s",
-    "server_selector",
-    "annotations",
-    "enabled",
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Argument(help="The rule's name.")]
-
 
 @rules_app.command("list")
-def list_rules(*, as_json: Json = False) -> None:
+def list_rules(*, as_json: rule_rows.Json = False) -> None:
     """List all rules."""
-    rows = asyncio.run(with_connection(_load))
+    rows = asyncio.run(with_connection(rule_rows.load))
     if as_json:
         typer.echo(json.dumps(rows, default=str, indent=2))
         return
     table = Table("rule", "metric", "levels", "no data", "channels", "enabled")
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(*rule_rows.cells(row))
     Console(markup=False).print(table)
 
 
 @rules_app.command("show")
-def show_rule(name: Name, *, as_json: Json = False) -> None:
+def show_rule(name: rule_rows.Name, *, as_json: rule_rows.Json = False) -> None:
     """Show one rule."""
-    row = _one(asyncio.run(with_connection(_load)), name)
+    row = rule_rows.find(asyncio.run(with_connection(rule_rows.load)), name)
     if as_json:
         typer.echo(json.dumps(row, default=str, indent=2))
         return
@@ -70,270 +44,32 @@ def show_rule(name: Name, *, as_json: Json = False) -> None:
     Console(markup=False).print(table)
 
 
-@rules_app.command("set")
-def set_rule(
-    name: Name,
-    *,
-    level: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="severity:threshold:for, e.g. warning:80:5m; severity:none drops it. Repeatable."
-        ),
-    ] = None,
-    metric: Annotated[str | None, typer.Option(help="A metric of the catalog.")] = None,
-    operator: Annotated[str | None, typer.Option(help=">, >=, < or <=.")] = None,
-    recovery: Annotated[
-        str | None, typer.Option(help="The value at which it is over; none: the threshold.")
-    ] = None,
-    no_data: Annotated[str | None, typer.Option(help="keep, ok or alert.")] = None,
-    channels: Annotated[
-        str | None, typer.Option(help="Names, comma-separated; empty: every channel.")
-    ] = None,
-    repeat: Annotated[str | None, typer.Option(help="Say it again after, e.g. 4h.")] = None,
-    keep_firing: Annotated[
-        str | None, typer.Option(help="Hold it firing until it was well for, e.g. 5m.")
-    ] = None,
-    server: Annotated[
-        list[str] | None,
-        typer.Option(help="Only servers of this name or label key=value; all: no limit."),
-    ] = None,
-    runbook: Annotated[
-        str | None, typer.Option(help="A link to what to do; none drops it.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Change a rule; what is not given stays. It takes effect at the next evaluation."""
-    try:
-        changes: dict[str, object] = {}
-        if metric is not None:
-            changes["metric"] = rules.metric_name(metric)
-        if operator is not None:
-            changes["operator"] = operator
-        if recovery is not None:
-            changes["recovery_threshold"] = (
-                None if recovery == "none" else _number("recovery", recovery)
-            )
-        if no_data is not None:
-            changes["no_data"] = no_data
-        if channels is not None:
-            changes["channels"] = [each.strip() for each in channels.split(",") if each.strip()]
-        if repeat is not None:
-            changes["repeat_interval_s"] = round(rule_files.duration_s("repeat", repeat))
-        if keep_firing is not None:
-            changes["keep_firing_for_s"] = round(rule_files.duration_s("keep-firing", keep_firing))
-        if server is not None:
-            changes["server_selector"] = _selector(server)
-        row = _change_now(name, changes, level, runbook)
-    except errors.ConfigError as error:
-        _refuse(str(error))
-    if as_json:
-        typer.echo(json.dumps(row, default=str, indent=2))
-    else:
-        typer.echo(f"{name}: {'; '.join(_levels(row))}")
-
-
+rules_app.command("set")(rule_set.set_rule)
 rules_app.command("apply")(rule_apply.apply_rules)
 rules_app.command("test")(rule_test.try_rule)
 
 
 @rules_app.command("enable")
-def enable_rule(name: Name) -> None:
+def enable_rule(name: rule_rows.Name) -> None:
     """Let a rule watch again."""
-    _switch(name, enabled=True)
+    rule_set.switch(name, enabled=True)
 
 
 @rules_app.command("disable")
-def disable_rule(name: Name) -> None:
+def disable_rule(name: rule_rows.Name) -> None:
     """Stop a rule; what it has open is closed at the next evaluation."""
-    _switch(name, enabled=False)
+    rule_set.switch(name, enabled=False)
 
 
 @rules_app.command("remove")
-def remove_rule(name: Name) -> None:
+def remove_rule(name: rule_rows.Name) -> None:
     """Forget a rule that is disabled and has no open alerts; their history stays."""
     try:
         removed = asyncio.run(
             with_connection(lambda opened: rule_changes.remove(opened, name, by=actor()))
         )
     except errors.ConfigError as error:
-        _refuse(str(error))
+        rule_rows.refuse(str(error))
     if not removed:
-        _refuse(f"there is no rule {name!r}")
+        rule_rows.refuse(f"there is no rule {name!r}")
     typer.echo(f"{name} is removed")
-
-
-def _switch(name: str, *, enabled: bool) -> None:
-    """Turn a rule on or off."""
-    try:
-        _change_now(name, {"enabled": enabled})
-    except errors.ConfigError as error:
-        _refuse(str(error))
-    typer.echo(f"{name} is {'enabled' if enabled else 'disabled'}")
-
-
-def parse_level(text: str) -> tuple[rules.Severity, dict[str, object] | None]:
-    """Read `warning:80:5m`; `warning:none` is None.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    severity_text, _, rest = text.partition(":")
-    try:
-        severity = rules.Severity(severity_text)
-    except ValueError:
-        expectation = f"severity:threshold:for with {' or '.join(rules.Severity)}"
-        raise errors.ConfigError("level", expectation=expectation, value=text) from None
-    if rest == "none":
-        return severity, None
-    threshold, separator, lasting = rest.partition(":")
-    if not separator:
-        expectation = "severity:threshold:for, e.g. warning:80:5m"
-        raise errors.ConfigError("level", expectation=expectation, value=text)
-    return severity, {
-        "severity": str(severity),
-        "threshold": _number("threshold", threshold),
-        "for_s": rule_files.duration_s("for", lasting),
-    }
-
-
-def _number(field: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise errors.ConfigError(field, expectation="a number", value=text) from None
-
-
-async def _load(opened: Connection) -> list[dict[str, object]]:
-    """Read all rules by name."""
-    return [dict(r) for r in await opened.fetch("SELECT * FROM alert_rule ORDER BY name")]
-
-
-def _change_now(
-    name: str,
-    changes: Mapping[str, object],
-    levels: list[str] | None = None,
-    runbook: str | None = None,
-) -> dict[str, object]:
-    """Change a rule; see `_change`."""
-    return asyncio.run(
-        with_connection(lambda opened: _change(opened, name, changes, levels or [], runbook))
-    )
-
-
-async def _change(
-    opened: Connection,
-    name: str,
-    changes: Mapping[str, object],
-    levels: list[str],
-    runbook: str | None,
-) -> dict[str, object]:
-    """Validate the changed rule as a whole and store it.
-
-    Raises:
-        ConfigError: the rule would be wrong; nothing is stored.
-    """
-    async with opened.transaction():
-        rows = await opened.fetch("SELECT * FROM alert_rule ORDER BY name FOR UPDATE")
-        row = _one([dict(each) for each in rows], name) | dict(changes)
-        if levels:
-            row["levels"] = _merged(row["levels"], levels)
-        if runbook is not None:
-            row["annotations"] = _with_runbook(row["annotations"], runbook)
-        parsing.parse(row)
-        await _check_channels(opened, row["channels"])
-        columns = ", ".join(f"{column} = ${n}" for n, column in enumerate(EDITABLE, start=2))
-        await opened.execute(
-            f"UPDATE alert_rule SET {columns}, edited_at = now() WHERE name = $1",  # noqa: S608 - constants
-            name,
-            *(row[column] for column in EDITABLE),
-        )
-        given = {"levels": levels} if levels else {}
-        given |= {"runbook": runbook} if runbook is not None else {}
-        await audit.record(
-            opened,
-            actor=actor(),
-            action="rule.set",
-            subject=name,
-            detail={**changes, **given},
-        )
-    return row
-
-
-def _with_runbook(annotations: object, runbook: str) -> dict[str, object]:
-    """Set or drop the link to what to do."""
-    texts = dict(cast("Mapping[str, object]", annotations))
-    texts.pop(rules.RUNBOOK, None)
-    return texts if runbook == "none" else texts | {rules.RUNBOOK: runbook}
-
-
-def _selector(texts: list[str]) -> dict[str, object]:
-    """Read names and `key=value` labels; `all` is no limit."""
-    wanted = [text for text in texts if text != "all"]
-    labels = dict(text.split("=", 1) for text in wanted if "=" in text)
-    names = [text for text in wanted if "=" not in text]
-    parts: dict[str, object] = {"names": names, "labels": labels}
-    return {key: value for key, value in parts.items() if value}
-
-
-def _merged(present: object, texts: list[str]) -> list[dict[str, object]]:
-    """Replace, add or drop levels by severity."""
-    assert isinstance(present, list)  # noqa: S101 - a CHECK of the table
-    merged: dict[str, dict[str, object]] = {each["severity"]: each for each in present}
-    for text in texts:
-        severity, level = parse_level(text)
-        merged.pop(severity, None)
-        if level is not None:
-            merged[severity] = level
-    return list(merged.values())
-
-
-async def _check_channels(opened: Connection, wanted: object) -> None:
-    """Refuse channels that do not exist."""
-    assert isinstance(wanted, list)  # noqa: S101 - text[]
-    known = [row["name"] for row in await opened.fetch("SELECT name FROM channel ORDER BY name")]
-    for channel in wanted:
-        if channel not in known:
-            expectation = f"names of channels ({', '.join(known) or 'there are none'})"
-            raise errors.ConfigError("channels", expectation=expectation, value=channel)
-
-
-def _one(rows: list[dict[str, object]], name: str) -> dict[str, object]:
-    """Return the rule of this name, or refuse."""
-    by_name = {str(row["name"]): row for row in rows}
-    if name not in by_name:
-        _refuse(f"rule must be one of {', '.join(by_name)}, got {name!r}")
-    return by_name[name]
-
-
-def _refuse(message: str) -> NoReturn:
-    """Say what is wrong and end with status 2."""
-    typer.echo(f"hostpulse rule: {message}", err=True)
-    raise typer.Exit(WRONG_INPUT)
-
-
-def _levels(row: Mapping[str, object]) -> list[str]:
-    """Write the levels of a rule for people."""
-    try:
-        rule = parsing.parse(row)
-    except rules.InvalidRule as error:
-        return [f"invalid: {error}"]
-    unit = rules.unit(rule.metric)
-    return [
-        f"{level.severity} {rule.operator} {rendering.amount(level.threshold, unit)}"
-        f" for {rendering.duration(level.for_s)}"
-        for level in rule.levels
-    ]
-
-
-def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
-    """Write one rule as a line of the table."""
-    channels = row["channels"]
-    assert isinstance(channels, list)  # noqa: S101 - text[]
-    return (
-        str(row["name"]),
-        str(row["metric"]),
-        "\n".join(_levels(row)),
-        str(row["no_data"]),
-        ", ".join(channels) or "all",
-        "yes" if row["enabled"] else "no",
-    )

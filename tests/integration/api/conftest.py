@@ -100,3 +100,16 @@ async def api(pool, connection) -> AsyncGenerator[Api]:
             clock=time,
             admin_key=admin_key,
         )
+
+
+@pytest.fixture
+async def alert_id(connection) -> int:
+    server_id = await connection.fetchval(
+        "INSERT INTO server (name, watch_offline) VALUES ('web', true) RETURNING id"
+    )
+    return await connection.fetchval(
+        "INSERT INTO alert (rule_id, server_id, state, severity, value, fired_at, firing_number)"
+        " SELECT id, $1, 'firing', 'warning', 91, now(), 1 FROM alert_rule"
+        " WHERE name = 'cpu_usage' RETURNING id",
+        server_id,
+    )

@@ -1,9 +1,8 @@
-"""Alerts, silences and rules over HTTP, and the page behind a message's link."""
+"""Alerts over HTTP, and the page behind a message's link."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import timedelta
 
 import pytest
@@ -12,19 +11,6 @@ from cryptography.fernet import Fernet
 from alerting import links, notifications
 from storage import keys, secrets
 from tests.told import CPU
-
-
-@pytest.fixture
-async def alert_id(connection) -> int:
-    server_id = await connection.fetchval(
-        "INSERT INTO server (name, watch_offline) VALUES ('web', true) RETURNING id"
-    )
-    return await connection.fetchval(
-        "INSERT INTO alert (rule_id, server_id, state, severity, value, fired_at, firing_number)"
-        " SELECT id, $1, 'firing', 'warning', 91, now(), 1 FROM alert_rule"
-        " WHERE name = 'cpu_usage' RETURNING id",
-        server_id,
-    )
 
 
 @pytest.fixture
@@ -52,96 +38,6 @@ async def test_a_wrong_state_is_refused_by_name(api):
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "state"
-
-
-async def test_a_rule_is_removed_once_nothing_of_it_is_open(api, alert_id, connection):
-    enabled = await api.client.delete("/api/v1/rules/cpu_usage")
-    await connection.execute("UPDATE alert_rule SET enabled = false")
-    still_open = await api.client.delete("/api/v1/rules/cpu_usage")
-    await connection.execute("UPDATE alert SET state = 'ok' WHERE id = $1", alert_id)
-    removed = await api.client.delete("/api/v1/rules/cpu_usage")
-    again = await api.client.delete("/api/v1/rules/cpu_usage")
-
-    answers = [enabled, still_open, removed, again]
-    assert [answer.status_code for answer in answers] == [409, 409, 204, 404]
-    assert "disabled" in enabled.json()["detail"]
-    assert "open alerts" in still_open.json()["detail"]
-
-
-async def test_a_silence_is_added_listed_and_ended(api):
-    body = {
-        "reason": "backup",
-        "server_labels": {"env": "prod"},
-        "labels": {"mount": ["/"]},
-        "recurrence": {"zone": "Europe/Berlin", "on": "mon-fri", "at": "22:00", "lasts": "2h"},
-    }
-
-    added = await api.client.post("/api/v1/silences", json=body)
-    (listed,) = (await api.client.get("/api/v1/silences")).json()["silences"]
-    ended = await api.client.delete(f"/api/v1/silences/{added.json()['id']}")
-    again = await api.client.delete(f"/api/v1/silences/{added.json()['id']}")
-
-    assert added.status_code == 201
-    assert listed["recurrence"]["lasts_s"] == 7200
-    assert listed["author"].startswith("key ")
-    assert (ended.status_code, again.status_code) == (204, 404)
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ([], "body"),
-        ({"reason": "x"}, "ends_at"),
-        ({"reason": "x", "ends_at": "2026-01-01T00:00"}, "ends_at"),
-        ({"reason": "", "ends_at": "2126-01-01T00:00Z"}, "reason"),
-        ({"reason": "x", "ends_at": "0001-01-01T00:00:00+14:00"}, "ends_at"),
-        ({"reason": "a\0b", "ends_at": "2126-01-01T00:00Z"}, "reason"),
-        ({"reason": "x", "servers": ["\ud800"], "ends_at": "2126-01-01T00:00Z"}, "servers"),
-        (
-            {"reason": "x", "server_labels": {"a\0": ""}, "ends_at": "2126-01-01T00:00Z"},
-            "server_labels",
-        ),
-        ({"reason": "x", "ends_at": "2126-01-01T00:00Z", "server": "web"}, "body"),
-        ({"reason": "x", "recurrence": {"on": "someday", "at": "22:00", "lasts": "1h"}}, "on"),
-        (
-            {
-                "reason": "x",
-                "starts_at": "9995-01-01T00:00Z",
-                "recurrence": {"on": "mon", "at": "22:00", "lasts": "1h"},
-            },
-            "start",
-        ),
-        (
-            {"reason": "x", "recurrence": {"on": "mon", "at": "late", "lasts": "1h"}},
-            "recurrence.at",
-        ),
-    ],
-)
-async def test_a_wrong_silence_is_refused_with_its_field(api, body, field):
-    answer = await api.client.post("/api/v1/silences", content=json.dumps(body))
-
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == field
-
-
-async def test_a_rule_is_replaced_as_a_file_would_and_a_wrong_one_refused(api):
-    rule = {
-        "metric": "cpu.usage_percent",
-        "operator": ">",
-        "keep_firing_for": "5m",
-        "levels": [{"severity": "warning", "threshold": 70, "for": "5m"}],
-    }
-
-    put = await api.client.put("/api/v1/rules/cpu_usage", json=rule)
-    again = await api.client.put("/api/v1/rules/cpu_usage", json=rule)
-    wrong = await api.client.put("/api/v1/rules/cpu_usage", json=rule | {"operator": "!"})
-    shown = (await api.client.get("/api/v1/rules/cpu_usage")).json()
-    count = len((await api.client.get("/api/v1/rules")).json()["rules"])
-
-    assert (put.json()["result"], again.json()["result"]) == ("changed", "unchanged")
-    assert wrong.status_code == 422
-    assert "operator" in wrong.json()["errors"][0]["field"]
-    assert (shown["keep_firing_for_s"], count) == (300, 13)
 
 
 @pytest.mark.parametrize(
@@ -305,35 +201,6 @@ async def test_a_wrong_parameter_is_refused_by_name(api, path, field):
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == field
-
-
-async def test_a_rule_is_tested_on_what_is_stored(api, alert_id, connection):
-    server_id = await connection.fetchval("SELECT id FROM server")
-    await connection.execute(
-        "INSERT INTO cpu (time, server_id, usage_percent)"
-        " SELECT now() - make_interval(secs => 10 * n), $1,"
-        "   CASE WHEN n BETWEEN 20 AND 90 THEN 91 ELSE 20 END FROM generate_series(0, 120) n",
-        server_id,
-    )
-
-    found = await api.client.post(
-        "/api/v1/rules/cpu_usage/test", json={"since": "1h", "thresholds": [95, 85]}
-    )
-    unknown = await api.client.post("/api/v1/rules/none/test", json={})
-    wrong = [
-        (await api.client.post("/api/v1/rules/cpu_usage/test", json=body)).json()["errors"][0]
-        for body in ({"since": "1 h"}, {"thresholds": ["1"]}, {"days": 1}, {"since": "9999d"})
-    ]
-
-    report = found.json()
-    assert [(each["threshold"], each["firings"]) for each in report["trials"]] == [
-        (80.0, 1),
-        (85.0, 1),
-        (95.0, 0),
-    ]
-    assert [each["server"] for each in report["episodes"]] == ["web"]
-    assert unknown.status_code == 404
-    assert [each["field"] for each in wrong] == ["since", "thresholds", "body", "since"]
 
 
 async def test_a_message_about_many_acknowledges_those_that_it_does_not_name(
