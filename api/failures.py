@@ -41,6 +41,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Limited, _limited)
     app.add_exception_handler(errors.Retryable, _retryable)
     app.add_exception_handler(errors.Permanent, _permanent)
+    app.add_exception_handler(asyncpg.CharacterNotInRepertoireError, _no_text)
     for kind in UNAVAILABLE:
         app.add_exception_handler(kind, _unavailable)
     app.add_exception_handler(Exception, _unexpected)
@@ -88,6 +89,13 @@ async def _retryable(_request: Request, error: Exception) -> Response:
 async def _permanent(_request: Request, error: Exception) -> Response:
     """Answer what the database refused for good."""
     return problems.response(problems.Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)))
+
+
+async def _no_text(_request: Request, _error: Exception) -> Response:
+    """Answer a NUL in a path or a query: no text of the database has one."""
+    return problems.response(
+        problems.Problem(HTTPStatus.BAD_REQUEST, "path and query must be texts without NUL")
+    )
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
